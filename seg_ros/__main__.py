@@ -1,0 +1,130 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run one command: `python -m seg_ros VERB ...`, or `ros2 run seg_ros VERB ...`."""
+
+import argparse
+import ast
+from collections.abc import Mapping, Sequence
+import importlib
+import json
+import math
+import os
+from pathlib import Path
+import pkgutil
+import sys
+import tempfile
+from typing import Any
+
+from seg_ros import tools
+
+DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def verbs() -> dict[str, str]:
+    """List the verbs and the first line of what each does, without importing any of them."""
+    listed = {}
+    for module in sorted(pkgutil.iter_modules(tools.__path__), key=lambda module: module.name):
+        if module.name.startswith('_') or module.ispkg:
+            continue
+        source = Path(tools.__path__[0], f'{module.name}.py').read_text(encoding='utf-8')
+        description = ast.get_docstring(ast.parse(source)) or ''
+        listed[module.name] = description.partition('\n')[0]
+    return listed
+
+
+def plain(value: Any) -> Any:
+    """Turn a result into what JSON knows: arrays into lists, paths into texts, NaN and infinity into null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, 'tolist'):  # NumPy's arrays and scalars, torch's tensors
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: str | os.PathLike[str], result: Any) -> None:
+    """Write a result as JSON, all of it or nothing: a reader never sees half a file.
+
+    :raises OSError: if the folder cannot be made or written to
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(plain(result), indent=2) + '\n'
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.name}.')
+    try:
+        with os.fdopen(handle, 'w', encoding='utf-8') as file:
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def parse_verb(arguments: Sequence[str]) -> str:
+    """Read the verb alone, so that only its own module is imported."""
+    listed = verbs()
+    width = max(map(len, listed), default=0)
+    parser = argparse.ArgumentParser(
+        prog='seg_ros',
+        usage='seg_ros VERB [argument ...]',
+        description='Semantic segmentation of camera images, for ROS 2 and without it.',
+        epilog='verbs:\n'
+        + '\n'.join(f'  {verb:<{width}}  {text}' for verb, text in listed.items())
+        + '\n\n`seg_ros VERB --help` describes one.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('verb', metavar='VERB', choices=list(listed), help='what to do; see below')
+    verb: str = parser.parse_args(arguments[:1]).verb
+    return verb
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param arguments: the verb and its arguments; the process's own by default
+    :returns: 0 when done, 1 if the check asked for failed, 2 for an error in usage or input, 130 when interrupted
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = parse_verb(arguments)
+    try:
+        command = importlib.import_module(f'{tools.__name__}.{verb}')
+        parser = argparse.ArgumentParser(
+            prog=f'seg_ros {verb}',
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(parser)
+        parser.add_argument('--json', metavar='PATH', help='write the result to this file as JSON')
+        args = parser.parse_args(arguments[1:])
+        try:
+            result, code = command.run(args), DONE
+        except tools.CheckFailed as failure:
+            print(f'seg_ros {verb}: failed: {failure}', file=sys.stderr)
+            result, code = failure.result, CHECK_FAILED
+        if args.json and result is not None:
+            write_json(args.json, result)
+    except KeyboardInterrupt:
+        print(f'seg_ros {verb}: interrupted', file=sys.stderr)
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition('.')[0] == 'seg_ros':
+            raise  # a mistake of ours, not something the user can install
+        message = f'needs the Python module {error.name}, which is not installed here (see the README, Installation)'
+        print(f'seg_ros {verb}: error: {message}', file=sys.stderr)
+        return INPUT_ERROR
+    except (OSError, ValueError) as error:
+        print(f'seg_ros {verb}: error: {error}', file=sys.stderr)
+        return INPUT_ERROR
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

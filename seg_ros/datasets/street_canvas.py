@@ -1,0 +1,204 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A pin-hole camera's view of flat pieces of the world, painted far to near with their class.
+
+The label is the canvas's fourth channel, so that a piece fills exactly the same pixels of the image and of
+the labels. Points are metres: x right, y up from the ground, z ahead of the camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_ros.datasets.street_figures import Solid
+from seg_ros.datasets.street_textures import Colour, Pixels, Texture
+
+NEAR = 0.3  # metres; what is nearer is cut off
+_SHIFT = 4  # bits of a pixel's fraction in what OpenCV draws
+HAZE = (205.0, 500.0)  # grey level of far air; metres in which it would hide everything
+
+Points = NDArray[np.float64]
+
+
+class Canvas:
+    """
+    The frame being painted.
+
+    :param size: width and height in pixels
+    :param focal: focal length in pixels
+    :param centre: column and row of the vanishing point of straight ahead
+    :param height: of the camera above the ground, in metres
+    """
+
+    def __init__(
+        self, size: tuple[int, int], focal: float, centre: tuple[float, float], height: float
+    ) -> None:
+        self.width, self.rows = size
+        self.focal, self.centre, self.height = focal, centre, height
+        self.pixels: Pixels = np.zeros((size[1], size[0], 4), np.uint8)
+
+    def project(self, points: Points) -> Points:
+        """Project Nx3 points ahead of the camera to Nx2 pixels."""
+        scale = self.focal / points[:, 2]
+        x = points[:, 0] * scale + self.centre[0]
+        y = (self.height - points[:, 1]) * scale + self.centre[1]
+        return np.stack([x, y], 1)
+
+    def outline(self, points: Points) -> NDArray[np.int32] | None:
+        """Clip a convex polygon at the near plane and project it, for drawing with `_SHIFT`."""
+        if points[:, 2].min() < NEAR:
+            points = _clip_near(points)
+            if len(points) < 3:
+                return None
+        pixels = self.project(points)
+        if (
+            pixels[:, 0].max() < 0 or pixels[:, 0].min() > self.width
+            or pixels[:, 1].max() < 0 or pixels[:, 1].min() > self.rows
+        ):  # fmt: skip
+            return None
+        return np.round(np.clip(pixels, -6e4, 6e4) * (1 << _SHIFT)).astype(np.int32)
+
+    def polygon(self, points: Points, colour: Colour, label: int) -> None:
+        """Fill a convex polygon, hazed by its distance."""
+        outline = self.outline(points)
+        if outline is not None:
+            keep, add = haze(float(points[0, 2]))
+            r, g, b = (min(255.0, channel * keep + add) for channel in colour)
+            cv2.fillConvexPoly(self.pixels, outline, (r, g, b, label), cv2.LINE_8, _SHIFT)
+
+    def solid(self, body: Solid, place: tuple[float, float, float], facing: int, label: int) -> None:
+        """
+        Draw a solid.
+
+        :param place: x and z of its middle, and how far x moves per metre ahead
+        :param facing: 1 where it faces away from the camera, -1 where it comes towards it
+        """
+        x, z, slope = place
+        middle = body.length / 2
+        ahead = (body.points[:, 2] - middle) * facing
+        points = np.stack([body.points[:, 0] * facing + slope * ahead + x, body.points[:, 1], ahead + z], 1)
+        eye = np.array([(slope * z - x) * facing, self.height, middle - z * facing])
+        seen = np.sum(body.normals * (eye - body.centres), axis=1) > 0
+        far = z * 480 > 30 * self.focal
+        start = 0
+        for index, end in enumerate(body.ends):
+            if seen[index] and not (far and body.details[index]):
+                self.polygon(points[start:end], body.colours[index], label)
+            start = end
+
+    def paste(
+        self, texture: Texture, corner: Sequence[float], across: Sequence[float], down: Sequence[float],
+        label: int, shade: float = 1.0, outline: Points | None = None,
+    ) -> None:  # fmt: skip
+        """
+        Draw a texture on the parallelogram from `corner` along `across` and `down`.
+
+        :param shade: factor on its colours
+        :param outline: convex polygon in that plane to draw instead of the whole parallelogram
+        """
+        o, a, d = (np.array(vector, np.float64) for vector in (corner, across, down))
+        shape = self.outline(np.array([o, o + a, o + a + d, o + d]) if outline is None else outline)
+        if shape is None:
+            return
+        left, top = np.maximum(shape.min(0) >> _SHIFT, 0)
+        right = min(self.width, (int(shape[:, 0].max()) >> _SHIFT) + 2)
+        bottom = min(self.rows, (int(shape[:, 1].max()) >> _SHIFT) + 2)
+        if right <= left or bottom <= top:
+            return
+        # Reduce the texture to about the resolution at which it is seen, for each of its axes.
+        distance = max(NEAR, float(o[2] + 0.35 * a[2]))
+        length = math.hypot(a[0], a[2])
+        turned = abs(a[0] * o[2] - a[2] * o[0]) / (length * math.hypot(o[0], o[2]))
+        seen = (length * max(turned, 0.02), float(np.linalg.norm(d)))
+        full = texture.level(0, 0)
+        level = [
+            max(0, min(6, int(math.log2(max(1.0, 1.2 * pixels * distance / (metres * self.focal))))))
+            for pixels, metres in zip((full.shape[1], full.shape[0]), seen)
+        ]
+        source = texture.level(level[0], level[1])
+        to_camera = np.array([[self.focal, 0, self.centre[0]], [0, -self.focal, self.centre[1]], [0, 0, 1]])
+        plane = np.stack([a / source.shape[1], d / source.shape[0], o], 1)
+        plane[1, 2] -= self.height
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # pixel centres
+        shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
+        matrix = shift @ to_camera @ plane @ half
+        if abs(np.linalg.det(matrix)) < 1e-9:
+            return  # seen edge-on
+        patch = cv2.warpPerspective(
+            source, matrix, (int(right - left), int(bottom - top)), flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT if texture.kind != 'solid' else cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        target = self.pixels[top:bottom, left:right]
+        coverage = patch[..., 3].copy()
+        keep, add = haze(distance)
+        patch = cv2.convertScaleAbs(patch, alpha=shade * keep, beta=add)
+        if texture.kind == 'lace':
+            _blend(target, patch, coverage)
+        patch[..., 3] = label
+        if texture.kind == 'solid':
+            mask = np.zeros(coverage.shape, np.uint8)
+            offset = np.array([left, top], np.int32) << _SHIFT
+            cv2.fillConvexPoly(mask, shape - offset, 255, cv2.LINE_8, _SHIFT)
+        elif texture.kind == 'cutout':
+            mask = cv2.compare(coverage, 127, cv2.CMP_GT)
+        else:
+            mask = cv2.compare(coverage, 80, cv2.CMP_GT)
+        cv2.copyTo(patch, mask, target)
+
+    def stand(
+        self, texture: Texture, place: tuple[float, float, float], label: int, *, scale: float = 1.0,
+        shade: float = 1.0, mirrored: bool = False,
+    ) -> None:  # fmt: skip
+        """Draw a texture upright and facing the camera, its foot's middle at `place`."""
+        x, y, z = place
+        width, height = texture.size[0] * scale, texture.size[1] * scale
+        side = -1 if mirrored else 1
+        corner = (x - side * width / 2, y + height, z)
+        self.paste(texture, corner, (side * width, 0, 0), (0, -height, 0), label, shade)
+
+    def darken(self, points: Points, factor: float) -> None:
+        """Cast a shadow: darken a polygon's pixels, whose labels stay."""
+        outline = self.outline(points)
+        if outline is None:
+            return
+        left, top = np.maximum(outline.min(0) >> _SHIFT, 0)
+        right, bottom = (outline.max(0) >> _SHIFT) + 2
+        target = self.pixels[top:bottom, left:right]
+        if target.size == 0:
+            return
+        mask = np.zeros(target.shape[:2], np.uint8)
+        offset = np.array([left, top], np.int32) << _SHIFT
+        cv2.fillConvexPoly(mask, outline - offset, 255, cv2.LINE_8, _SHIFT)
+        dark = cv2.convertScaleAbs(target, alpha=factor)
+        dark[..., 3] = target[..., 3]
+        cv2.copyTo(dark, mask, target)
+
+
+def haze(distance: float) -> tuple[float, float]:
+    """Give the factor and the addend by which air fades a colour at a distance in metres."""
+    share = min(0.4, distance / HAZE[1])
+    return 1 - share, share * HAZE[0]
+
+
+def _clip_near(points: Points) -> Points:
+    """Cut a convex polygon at the near plane (Sutherland and Hodgman)."""
+    kept = []
+    for start, end in zip(points, np.roll(points, -1, 0)):
+        if start[2] >= NEAR:
+            kept.append(start)
+        if (start[2] >= NEAR) != (end[2] >= NEAR):
+            kept.append(start + (end - start) * ((NEAR - start[2]) / (end[2] - start[2])))
+    return np.array(kept).reshape(-1, 3)
+
+
+def _blend(target: Pixels, patch: Pixels, coverage: Pixels) -> None:
+    """Let what is behind `patch` show through it where its coverage is below 255."""
+    weight = np.maximum(coverage.astype(np.float32) - 128, 0)[..., None] / 127
+    behind = target[..., :3]
+    patch[..., :3] = behind + (patch[..., :3].astype(np.float32) - behind) * weight

@@ -1,0 +1,197 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A checkpoint: one safetensors file that says all that running the network needs.
+
+The file's metadata holds, as JSON, the architecture, the class names and colours, the
+preprocessing, the input size, and what is known of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+import json
+import os
+from pathlib import Path
+import tempfile
+from typing import Any
+
+from safetensors import safe_open, SafetensorError
+from safetensors.torch import save
+import torch
+from torch import Tensor
+
+from ..models import build_model, SegmentationNetwork
+from .labels import LabelSet
+from .preprocessing import Preprocessing
+
+FORMAT = 'seg_ros checkpoint 1'
+SUFFIX = '.safetensors'
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be found, read or run; the message says what to do."""
+
+
+@dataclass
+class Checkpoint:
+    """
+    A network and what running it needs.
+
+    :param architecture: what :func:`seg_ros.models.build_model` built the network from.
+    :param input_size: (height, width) that the network was meant to see.
+    :param training: free-form facts: data and its terms, recipe, images seen, measured mIoU.
+    """
+
+    network: SegmentationNetwork
+    architecture: dict[str, Any]
+    labels: LabelSet
+    input_size: tuple[int, int]
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the networks that come with the package."""
+    folder = resources.files('seg_ros') / 'weights'
+    if not folder.is_dir():
+        return []
+    return sorted(p.name[: -len(SUFFIX)] for p in folder.iterdir() if p.name.endswith(SUFFIX))
+
+
+def find_checkpoint(model: str | Path) -> Path:
+    """
+    Return the file of a shipped network's name, or of a path.
+
+    :raises CheckpointError: it is neither.
+    """
+    if str(model) in shipped_models():
+        return Path(str(resources.files('seg_ros') / 'weights' / f'{model}{SUFFIX}'))
+    path = Path(model).expanduser()
+    if str(model) and path.is_file():
+        return path
+    raise CheckpointError(
+        f'model: expected a shipped network ({", ".join(shipped_models()) or "none here"}) or '
+        f"a checkpoint's path; found {str(model)!r}, which is neither. Check the name, or give "
+        f'the path of an existing {SUFFIX} file'
+    )
+
+
+def save_checkpoint(
+    path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32
+) -> None:
+    """
+    Write a checkpoint, whole or not at all.
+
+    :param dtype: what floating-point tensors are stored as.
+    :raises OSError: it cannot be written; what was at ``path`` before is untouched.
+    """
+    tensors = {
+        name: (t.to(dtype) if t.is_floating_point() else t).detach().cpu().contiguous()
+        for name, t in checkpoint.network.state_dict().items()
+    }
+    facts = {
+        'architecture': checkpoint.architecture,
+        'labels': asdict(checkpoint.labels),
+        'preprocessing': asdict(checkpoint.preprocessing),
+        'input_size': checkpoint.input_size,
+        'training': checkpoint.training,
+    }
+    metadata = {'format': FORMAT, **{key: json.dumps(value) for key, value in facts.items()}}
+    write_atomically(Path(path), save(tensors, metadata))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """
+    Write a file so that a reader, or a crash, sees the old one or the new one, never a part.
+
+    :raises OSError: it cannot be written; the old file is whole and nothing is left beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """
+    Read a checkpoint; the network is in evaluation mode, in float32, on the CPU.
+
+    :raises CheckpointError: the file is missing, damaged, of another format, or its tensors are
+        not exactly those of its architecture.
+    """
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f'{path}: expected a checkpoint of seg_ros ({SUFFIX}); it cannot be read: {error}. '
+            'Copy or download it again, or import it with import_checkpoint'
+        ) from error
+    if metadata.get('format') != FORMAT:
+        raise CheckpointError(
+            f'{path}: expected the format {FORMAT!r} in its metadata; found '
+            f'{metadata.get("format")!r}. Weights of other projects need import_checkpoint'
+        )
+    try:
+        architecture = json.loads(metadata['architecture'])
+        labels = json.loads(metadata['labels'])
+        preprocessing = json.loads(metadata['preprocessing'])
+        height, width = json.loads(metadata['input_size'])
+        checkpoint = Checkpoint(
+            network=build_model(architecture),
+            architecture=architecture,
+            labels=LabelSet(
+                tuple(labels['names']), tuple((r, g, b) for r, g, b in labels['palette'])
+            ),
+            input_size=(int(height), int(width)),
+            preprocessing=Preprocessing(
+                tuple(preprocessing['mean']),
+                tuple(preprocessing['std']),
+                preprocessing['channel_order'],
+            ),
+            training=json.loads(metadata['training']),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'{path}: its metadata does not describe a network: {error!r}'
+        ) from error
+    if len(checkpoint.labels) != architecture['num_classes']:
+        raise CheckpointError(
+            f'{path}: expected as many class names as outputs; found {len(checkpoint.labels)} '
+            f'names and {architecture["num_classes"]} outputs'
+        )
+    _fill(checkpoint.network, tensors, path)
+    checkpoint.network.eval()
+    return checkpoint
+
+
+def _fill(
+    network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path
+) -> None:
+    """Copy the tensors into the network; every one must be expected and of the same shape."""
+    expected = network.state_dict()
+    problems = [f'missing {name}' for name in expected if name not in tensors]
+    problems += [f'unexpected {name}' for name in tensors if name not in expected]
+    problems += [
+        f'{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}'
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if problems:
+        raise CheckpointError(
+            f'{path}: its tensors are not those of its architecture: {"; ".join(problems[:10])}'
+            + (f'; and {len(problems) - 10} more' if len(problems) > 10 else '')
+        )
+    network.load_state_dict(dict(tensors))

@@ -1,0 +1,161 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The only place where images and videos are decoded and encoded, so that all agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.m4v')
+
+
+class ImageFileError(ValueError):
+    """A file that is not the image it should be; the message names it."""
+
+
+def decode_image(content: bytes | memoryview | Image, name: str = 'image') -> Image:
+    """
+    Decode a compressed image (JPEG, PNG, ...) to RGB, (H, W, 3).
+
+    :param name: what to call the image in an error.
+    :raises ImageFileError: no decoder knows it, or it is damaged.
+    """
+    buffer = np.frombuffer(content, np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    if image is None:
+        raise ImageFileError(
+            f'{name}: expected a JPEG, PNG or other image that OpenCV decodes; found '
+            f'{buffer.size} bytes that are none, or damaged'
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an image file as RGB, (H, W, 3). Errors as :func:`decode_image`'s, and OSError."""
+    return decode_image(Path(path).read_bytes(), str(path))
+
+
+def read_labels(path: str | Path) -> Image:
+    """
+    Read a label image as ids, (H, W).
+
+    :raises ImageFileError: it is not an image of one 8-bit channel (a coloured drawing of the
+        labels, say).
+    """
+    buffer = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    labels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if buffer.size else None
+    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+        found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
+        raise ImageFileError(
+            f'{path}: expected a label image of one 8-bit channel that holds class ids; found '
+            f'{found}. Convert colours to ids first'
+        )
+    return labels
+
+
+def write_image(path: str | Path, image: Image) -> None:
+    """
+    Write RGB (H, W, 3) or labels (H, W) in the format that the path's ending names.
+
+    :raises ValueError: there is no such format.
+    :raises OSError: the file cannot be written.
+    """
+    path = Path(path)
+    content = encode_image(image, path.suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def encode_image(image: Image, suffix: str, quality: int = 90) -> bytes:
+    """
+    Encode RGB (H, W, 3) or labels (H, W) as ``suffix`` (``.png``, ``.jpg``) says.
+
+    :param quality: of a JPEG, 1 to 100.
+    :raises ValueError: there is no such format.
+    """
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    try:
+        _, content = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        raise ValueError(
+            f'expected an image ending such as .png or .jpg; found {suffix!r}'
+        ) from error
+    return content.tobytes()
+
+
+def read_video(path: str | Path) -> Iterator[Image]:
+    """
+    Yield a video's frames as RGB, (H, W, 3).
+
+    :raises ImageFileError: there is no video stream in it, or it breaks off.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ImageFileError(f'{path}: expected a video; found no video stream in it')
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format='rgb24')
+    except av.FFmpegError as error:
+        raise ImageFileError(f'{path}: expected a video; decoding failed: {error}') from error
+
+
+def video_rate(path: str | Path) -> float:
+    """Return a video's frames a second; 10 where it does not say."""
+    try:
+        with av.open(str(path)) as container:
+            rate = container.streams.video[0].average_rate if container.streams.video else None
+    except av.FFmpegError as error:
+        raise ImageFileError(f'{path}: expected a video; found none: {error}') from error
+    return float(rate) if rate else 10.0
+
+
+class VideoWriter:
+    """
+    Writes H.264 in an MP4 that browsers play; a context manager.
+
+    :param rate: frames a second.
+    """
+
+    def __init__(self, path: str | Path, rate: float) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = av.open(str(path), 'w', options={'movflags': 'faststart'})
+        self._rate = Fraction(rate).limit_denominator(1000)
+        self._stream: av.VideoStream | None = None
+
+    def write(self, image: Image) -> None:
+        """Add one frame, RGB (H, W, 3); all have the first one's size."""
+        # H.264 with 4:2:0 colour has even sides only.
+        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        if self._stream is None:
+            self._stream = self._container.add_stream('libx264', rate=self._rate)
+            self._stream.height, self._stream.width = image.shape[:2]
+            self._stream.pix_fmt = 'yuv420p'
+            self._stream.options = {'crf': '23', 'preset': 'veryfast'}
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode())
+        self._container.close()

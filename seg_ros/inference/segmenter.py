@@ -1,0 +1,200 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The segmenter: 8-bit images in, 8-bit labels out, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from .image_file import Image
+from .labels import IGNORE
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+DEFAULT_MODEL = 'bisenetv2_camvid'
+
+
+class DeviceError(ValueError):
+    """A device or precision that is not to be had here; the message says what is."""
+
+
+class Segmentation(NamedTuple):
+    """
+    What the network sees in one image.
+
+    :param labels: class ids, uint8, (H, W) of the image; 255 where it was not confident enough.
+    :param confidence: the winning class's softmax probability times 255, uint8, (H, W); None
+        where nobody asked.
+    """
+
+    labels: Image
+    confidence: Image | None
+
+
+class Segmenter:
+    """
+    A network that is loaded and ready.
+
+    :param model: a shipped network's name, a checkpoint's path, or a checkpoint in memory.
+    :param input_height: of what the network sees; 0 is the checkpoint's own.
+    :param input_width: likewise.
+    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    :param precision: ``auto`` (half where the hardware computes in it), ``fp32``, ``bf16``,
+        ``fp16``.
+    :raises CheckpointError: the model cannot be found, read or run.
+    :raises DeviceError: the device or precision is not to be had.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Checkpoint = DEFAULT_MODEL,
+        *,
+        input_height: int = 0,
+        input_width: int = 0,
+        device: str = 'auto',
+        precision: str = 'auto',
+    ) -> None:
+        self.device = _choose_device(device)
+        self.precision = _choose_precision(precision, self.device)
+        if isinstance(model, Checkpoint):
+            self.checkpoint = model
+        else:
+            self.checkpoint = load_checkpoint(find_checkpoint(model))
+        self.model = '' if isinstance(model, Checkpoint) else str(model)
+        self.labels = self.checkpoint.labels
+        own_height, own_width = self.checkpoint.input_size
+        self.input_size = (input_height or own_height, input_width or own_width)
+        if min(self.input_size) < 1:
+            raise ValueError(
+                f'expected an input size of at least 1x1; found {self.input_size}. '
+                "0 is the checkpoint's own"
+            )
+        self._dtype = PRECISIONS[self.precision]
+        self._network = self.checkpoint.network.eval().requires_grad_(False)
+        self._network.to(self.device, self._dtype, memory_format=torch.channels_last)
+
+    def warm_up(self, size: tuple[int, int] | None = None) -> None:
+        """
+        Run once, so that the first real frame does not pay for what is set up on first use.
+
+        :param size: (height, width) of the images to come; the network's input size by default.
+        """
+        self.predict(np.zeros((*(size or self.input_size), 3), np.uint8), confidence=True)
+
+    @overload
+    def predict(
+        self, images: Image, *, confidence: bool = ..., confidence_threshold: float = ...
+    ) -> Segmentation: ...
+
+    @overload
+    def predict(
+        self, images: Sequence[Image], *, confidence: bool = ..., confidence_threshold: float = ...
+    ) -> list[Segmentation]: ...
+
+    def predict(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        confidence: bool = False,
+        confidence_threshold: float = 0.0,
+    ) -> Segmentation | list[Segmentation]:
+        """
+        Segment one image or several.
+
+        :param images: uint8 RGB, (H, W, 3); several may differ in size.
+        :param confidence: whether to return that, too.
+        :param confidence_threshold: below this softmax probability a pixel is 255.
+        :returns: one result for one image, a list for several, each at its image's own size.
+        :raises ValueError: an image of another type or shape.
+        """
+        if isinstance(images, np.ndarray):
+            return self.predict(
+                [images], confidence=confidence, confidence_threshold=confidence_threshold
+            )[0]
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise ValueError(
+                    f'expected images of uint8 RGB, (H, W, 3); found {image.dtype} {image.shape}'
+                )
+        if not images:
+            return []
+        with torch.inference_mode():
+            logits = self.logits(images)
+            return [
+                self._label(coarse, image.shape[:2], confidence, confidence_threshold)
+                for coarse, image in zip(logits, images)
+            ]
+
+    def logits(self, images: Sequence[Image]) -> list[Tensor]:
+        """Return each image's logits at the network's own stride, float32, (1, C, h, w)."""
+        batch = [self._to_input(image) for image in images]
+        # A CPU gains nothing from a batch, and an image's labels shall not depend on its company.
+        batches = [torch.cat(batch)] if self.device.startswith('cuda') else batch
+        return [
+            logits
+            for inputs in batches
+            for logits in self._network.coarse_logits(inputs).float().split(1)
+        ]
+
+    def _to_input(self, image: Image) -> Tensor:
+        """Return a normalised (1, 3, *input_size) on the device, channels last in memory."""
+        # PyTorch warns of read-only memory, such as a message's; nothing here writes to it.
+        pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
+        pixels = pixels.to(self.device, non_blocking=True).permute(2, 0, 1).unsqueeze(0)
+        x = self.checkpoint.preprocessing(pixels, self.input_size, self._dtype)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return coarse logits at ``size``, bilinearly, as the network's paper aligns it."""
+        return self._network.upsample(logits, size)
+
+    def _label(
+        self, logits: Tensor, size: tuple[int, int], confidence: bool, threshold: float
+    ) -> Segmentation:
+        logits = self.upsample(logits.contiguous(), size)
+        if not confidence and threshold <= 0:
+            # Of the two, PyTorch computes max several times faster than argmax on a CPU.
+            return Segmentation(logits.max(1).indices[0].to(torch.uint8).cpu().numpy(), None)
+        probability, labels = logits.softmax(1).max(1)
+        labels = labels.to(torch.uint8)
+        if threshold > 0:
+            labels = labels.masked_fill(probability < threshold, IGNORE)
+        quantised = (probability * 255).round().to(torch.uint8) if confidence else None
+        return Segmentation(
+            labels[0].cpu().numpy(), None if quantised is None else quantised[0].cpu().numpy()
+        )
+
+
+def _choose_device(device: str) -> str:
+    count = torch.cuda.device_count()
+    available = ['cpu', 'cuda', *(f'cuda:{i}' for i in range(count))] if count else ['cpu']
+    if device == 'auto':
+        return available[min(1, len(available) - 1)]
+    if device not in available:
+        raise DeviceError(
+            f'device: expected auto or one of {", ".join(available)}; found {device!r}. '
+            'PyTorch sees no other device here: check nvidia-smi and that PyTorch has CUDA'
+        )
+    return device
+
+
+def _choose_precision(precision: str, device: str) -> str:
+    if precision not in ('auto', *PRECISIONS):
+        raise DeviceError(
+            f'precision: expected auto, {", ".join(PRECISIONS)}; found {precision!r}'
+        )
+    if precision != 'auto':
+        return precision
+    if device.startswith('cuda'):
+        return 'fp16'
+    # Emulated bfloat16 is slower than float32, so ask for the instructions. The names are
+    # PyTorch's private ones and may be missing from another version.
+    probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
+    fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return 'bf16' if fast else 'fp32'

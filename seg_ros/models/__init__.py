@@ -1,0 +1,46 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The networks. They know tensors only: no files, no images, no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import inspect
+from typing import Any
+
+from .bisenetv2 import BiSeNetV2
+from .icnet import ICNet
+from .layers import SegmentationNetwork
+from .pspnet import PSPNet50
+
+NETWORKS: dict[str, type[SegmentationNetwork]] = {
+    'bisenetv2': BiSeNetV2,
+    'icnet': ICNet,
+    'pspnet50': PSPNet50,
+}
+
+
+def build_model(spec: Mapping[str, Any]) -> SegmentationNetwork:
+    """
+    Build an untrained network.
+
+    :param spec: ``name``, one of :data:`NETWORKS`, and the arguments of that network, of which
+        ``num_classes`` is always needed, such as
+        ``{'name': 'icnet', 'num_classes': 19, 'width': 0.5}``.
+    :raises ValueError: the name or an argument is unknown, or one is missing.
+    """
+    arguments = dict(spec)
+    name = arguments.pop('name', None)
+    if name not in NETWORKS:
+        raise ValueError(f'expected a network named {", ".join(NETWORKS)}; found {name!r}')
+    known = inspect.signature(NETWORKS[name]).parameters
+    unknown = sorted(set(arguments) - set(known))
+    if unknown or 'num_classes' not in arguments:
+        raise ValueError(
+            f'{name} takes {", ".join(known)}, and needs num_classes; found '
+            f'{", ".join(sorted(arguments)) or "nothing"}'
+        )
+    return NETWORKS[name](**arguments)
+
+
+__all__ = ['build_model', 'NETWORKS', 'SegmentationNetwork']

@@ -1,0 +1,115 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the networks share: their base class and the blocks that more than one of them uses."""
+
+from torch import nn, Tensor
+from torch.nn import functional as F
+
+
+class SegmentationNetwork(nn.Module):
+    """
+    A network that gives every pixel of an image one logit per class.
+
+    A subclass defines :meth:`coarse_logits` and :meth:`forward_train`; what those return is
+    upsampled in one place, here.
+
+    :ivar num_classes: classes, the ignored one not counted.
+    :ivar align_corners: how the network's paper aligns its bilinear interpolation.
+    """
+
+    num_classes: int
+    align_corners = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        Return the logits at the size of the images.
+
+        :param images: normalised images, (N, 3, H, W), of any H and W.
+        :returns: logits, (N, num_classes, H, W).
+        """
+        return self.upsample(self.coarse_logits(images), images.shape[-2:])
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """
+        Return the logits at the network's own stride, before the last upsampling.
+
+        Whoever wants labels at yet another size upsamples these once, instead of twice.
+        """
+        raise NotImplementedError
+
+    def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """
+        Return what :meth:`forward` returns, and the auxiliary logits.
+
+        :returns: logits (N, num_classes, H, W), and a list of auxiliary logits, each
+            (N, num_classes, h, w) at its own stride. The list is ordered as the network's
+            ``auxiliary_weights``.
+        """
+        raise NotImplementedError
+
+    def upsample(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize (N, C, h, w) to (N, C, *size), bilinearly, as the network's paper aligns it."""
+        if features.shape[-2:] == size:
+            return features
+        return F.interpolate(features, size, mode='bilinear', align_corners=self.align_corners)
+
+
+def conv_bn(
+    inputs: int,
+    outputs: int,
+    kernel: int = 3,
+    stride: int = 1,
+    *,
+    dilation: int = 1,
+    groups: int = 1,
+    relu: bool = False,
+) -> nn.Sequential:
+    """Return a convolution without bias, padded to keep its size, and a batch norm."""
+    padding = dilation * (kernel // 2)
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+    if relu:
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class Bottleneck(nn.Module):
+    """
+    A residual block of 1x1, 3x3 and 1x1 convolutions.
+
+    :param stride: taken in the first 1x1 convolution, as in the authors' Caffe networks.
+    """
+
+    def __init__(
+        self, inputs: int, middle: int, outputs: int, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        self.reduce = conv_bn(inputs, middle, 1, stride, relu=True)
+        self.conv = conv_bn(middle, middle, 3, dilation=dilation, relu=True)
+        self.expand = conv_bn(middle, outputs, 1)
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else conv_bn(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
+        return F.relu(self.shortcut(x) + self.expand(self.conv(self.reduce(x))))
+
+
+def bottlenecks(
+    inputs: int, middle: int, outputs: int, count: int, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    """Return ``count`` bottlenecks, of which the first changes width and stride."""
+    first = Bottleneck(inputs, middle, outputs, stride, dilation)
+    rest = (Bottleneck(outputs, middle, outputs, 1, dilation) for _ in range(count - 1))
+    return nn.Sequential(first, *rest)
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw convolutions as He et al. do (arXiv 1502.01852), for training from scratch."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,60 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames on their way from the thread that receives them to the one that segments them."""
+
+from __future__ import annotations
+
+from threading import Condition
+from typing import Generic, TypeVar
+
+Frame = TypeVar('Frame')
+
+
+class FrameQueue(Generic[Frame]):
+    """
+    Holds the newest frame of each camera, and no other.
+
+    A frame that nobody took in time is worth nothing once the next one is there; so memory is
+    bounded by the number of cameras, and no camera can crowd out another.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Frame] = {}
+        self._replaced: dict[str, int] = {}
+        self._closed = False
+        self._changed = Condition()
+
+    def put(self, camera: str, frame: Frame) -> None:
+        """Offer a frame; it replaces one of the same camera that still waits. Never blocks."""
+        with self._changed:
+            if self._closed:
+                return
+            if camera in self._waiting:
+                self._replaced[camera] = self._replaced.get(camera, 0) + 1
+            self._waiting[camera] = frame
+            self._changed.notify()
+
+    def take(self) -> dict[str, Frame] | None:
+        """
+        Wait for frames and take all that wait: at most one, the newest, of each camera.
+
+        :returns: a frame by camera, the camera that waited longest first; None once closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            taken, self._waiting = self._waiting, {}
+            return taken
+
+    def replaced(self, camera: str) -> int:
+        """Return how many frames of a camera were replaced before anyone took them."""
+        with self._changed:
+            return self._replaced.get(camera, 0)
+
+    def close(self) -> None:
+        """Drop what waits, refuse what comes, and release whoever is in :meth:`take`."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()

@@ -1,0 +1,214 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The node's parameters: one table, from which they are declared and checked.
+
+``config/segment.yaml`` and the README list the same; a test compares the three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidTopicNameException, ParameterException
+from rclpy.node import Node
+from rclpy.validate_topic_name import validate_topic_name
+
+Values = Mapping[str, Any]
+
+
+class ParameterError(ValueError):
+    """A parameter's value that cannot be; the message says what can."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """
+    What there is to know of a parameter; its type is its default's.
+
+    :param choices: the values it can have, where they can be listed.
+    :param limits: the smallest and the largest value of a number.
+    :param start_only: it cannot change while the node runs.
+    """
+
+    name: str
+    default: str | bool | int | float | list[str]
+    description: str
+    choices: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
+    start_only: bool = False
+
+    @property
+    def expected(self) -> str:
+        """Return in words what values it takes."""
+        if self.choices:
+            return f'one of {", ".join(self.choices)}'
+        kind = 'list of strings' if isinstance(self.default, list) else type(self.default).__name__
+        return f'{kind} from {self.limits[0]} to {self.limits[1]}' if self.limits else kind
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(
+            description=self.description + (' Start only.' if self.start_only else ''),
+            additional_constraints=self.expected if self.choices else '',
+            read_only=self.start_only,
+        )
+        if self.limits and isinstance(self.default, int):
+            low, high = (int(limit) for limit in self.limits)
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        elif self.limits:
+            low, high = self.limits
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        return descriptor
+
+
+PARAMETERS = (
+    Parameter(
+        'cameras',
+        ['camera'],
+        'Names of the cameras, each the prefix of its topics. All share one network.',
+        start_only=True,
+    ),
+    Parameter(
+        'transport',
+        'raw',
+        'How images come: raw (sensor_msgs/Image), or compressed (sensor_msgs/CompressedImage on '
+        'the image topic with /compressed appended).',
+        choices=('raw', 'compressed'),
+        start_only=True,
+    ),
+    Parameter(
+        'reliability',
+        'auto',
+        'Of the image subscriptions. auto follows the publishers: reliable where every one of '
+        'them offers it, as large images get lost otherwise, and best effort if not.',
+        choices=('auto', 'reliable', 'best_effort'),
+    ),
+    Parameter(
+        'model',
+        'bisenetv2_camvid',
+        "A shipped network's name, or a checkpoint's path.",
+    ),
+    Parameter(
+        'input_height',
+        0,
+        "Height in pixels of what the network sees; 0 is the checkpoint's own.",
+        limits=(0, 8192),
+    ),
+    Parameter(
+        'input_width',
+        0,
+        "Width in pixels of what the network sees; 0 is the checkpoint's own.",
+        limits=(0, 8192),
+    ),
+    Parameter(
+        'device',
+        'auto',
+        'Where the network runs: auto (CUDA where there is one), cpu, cuda or cuda:N.',
+    ),
+    Parameter(
+        'precision',
+        'auto',
+        'What the network computes in. auto is half precision where the hardware has it.',
+        choices=('auto', 'fp32', 'bf16', 'fp16'),
+    ),
+    Parameter(
+        'confidence_threshold',
+        0.0,
+        'A pixel whose class is less probable than this becomes 255, unlabeled.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'output_size',
+        'camera',
+        "Size of what is published: the camera's own, or the network's input.",
+        choices=('camera', 'network'),
+    ),
+    Parameter(
+        'overlay_opacity',
+        0.5,
+        'Of the class colours over the image in overlay.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'autostart',
+        True,
+        'Whether the node configures and activates itself. false is for a lifecycle manager.',
+        start_only=True,
+    ),
+)
+
+CAMERA_PARAMETERS = (
+    Parameter(
+        'image_topic',
+        '',
+        "The camera's image topic; empty is NAME/image_raw.",
+        start_only=True,
+    ),
+)
+"""Of each camera; declared with its name and a dot before theirs."""
+
+
+def declare(node: Node) -> dict[str, Any]:
+    """
+    Declare all parameters and return their values, those of the cameras as ``NAME.image_topic``.
+
+    :raises ParameterError: a value that was given cannot be.
+    """
+    values = _declare(node, PARAMETERS)
+    for camera in values['cameras']:
+        values.update(_declare(node, CAMERA_PARAMETERS, f'{camera}.'))
+    check(values)
+    return values
+
+
+def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> dict[str, Any]:
+    values = {}
+    for parameter in parameters:
+        name = prefix + parameter.name
+        try:
+            value = node.declare_parameter(name, parameter.default, parameter.descriptor()).value
+        except ParameterException as error:
+            raise ParameterError(
+                f'{name}: expected {parameter.expected}; found otherwise: {error}. Correct it '
+                'where the node is started: its parameter file, launch file or command line'
+            ) from error
+        values[name] = value
+    return values
+
+
+def check(values: Values) -> None:
+    """
+    Check what a type and a range cannot express.
+
+    :param values: all of them, as :func:`declare` returns them.
+    :raises ParameterError: one cannot be.
+    """
+    for parameter in PARAMETERS:
+        value = values[parameter.name]
+        if parameter.choices and value not in parameter.choices:
+            raise ParameterError(f'{parameter.name}: expected {parameter.expected}; found {value!r}')
+    cameras = values['cameras']
+    if not cameras or '' in cameras or len(set(cameras)) < len(cameras):
+        raise ParameterError(
+            f'cameras: expected one or more different names; found {list(cameras)}. The default is '
+            "['camera']"
+        )
+    for camera in cameras:
+        topic = f'{camera}.image_topic'
+        _check_topic('cameras', camera)
+        if values[topic]:
+            _check_topic(topic, values[topic])
+
+
+def _check_topic(name: str, topic: str) -> None:
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        raise ParameterError(
+            f'{name}: expected what can stand in a topic name: letters, digits, _ and / between '
+            f'them; found {topic!r}: {error}'
+        ) from error

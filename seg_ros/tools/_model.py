@@ -1,0 +1,46 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments of every command that runs a network; they mean what the node's parameters do."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..inference.segmenter import Segmenter
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --device, --precision and the input size."""
+    parser.add_argument(
+        '--model', default='bisenetv2_camvid', help="a shipped name or a checkpoint's path"
+    )
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--precision', default='auto', help='auto, fp32, bf16 or fp16')
+    size = "of what the network sees; 0 is the checkpoint's own"
+    parser.add_argument('--input-height', type=int, default=0, help=size)
+    parser.add_argument('--input-width', type=int, default=0, help=size)
+
+
+def make_segmenter(args: argparse.Namespace) -> Segmenter:
+    """Load the network that the arguments name."""
+    from ..inference.segmenter import Segmenter
+
+    return Segmenter(
+        args.model,
+        input_height=args.input_height,
+        input_width=args.input_width,
+        device=args.device,
+        precision=args.precision,
+    )
+
+
+def used(segmenter: Segmenter) -> dict[str, Any]:
+    """Return what a result should say of the network behind it."""
+    return {
+        'model': segmenter.model,
+        'device': segmenter.device,
+        'precision': segmenter.precision,
+        'input_size': list(segmenter.input_size),
+    }

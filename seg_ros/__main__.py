@@ -12,10 +12,10 @@ import os
 from pathlib import Path
 import pkgutil
 import sys
-import tempfile
 from typing import Any
 
 from seg_ros import tools
+from seg_ros.inference.files import write_atomically
 
 DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -33,7 +33,7 @@ def verbs() -> dict[str, str]:
 
 
 def plain(value: Any) -> Any:
-    """Turn a result into what JSON knows: arrays into lists, paths into texts, NaN and infinity into null."""
+    """Turn a result into what JSON knows: arrays are lists, paths texts, NaN and infinity null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -52,20 +52,8 @@ def write_json(path: str | os.PathLike[str], result: Any) -> None:
 
     :raises OSError: if the folder cannot be made or written to
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(result), indent=2) + '\n'
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.name}.')
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner reads
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, text.encode())
 
 
 def parse_verb(arguments: Sequence[str]) -> str:
@@ -90,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :param arguments: the verb and its arguments; the process's own by default
-    :returns: 0 when done, 1 if the check asked for failed, 2 for an error in usage or input, 130 when interrupted
+    :returns: 0 when done, 1 if the check asked for failed, 2 for an error in usage or input,
+        130 when interrupted
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = parse_verb(arguments)
@@ -117,8 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition('.')[0] == 'seg_ros':
             raise  # a mistake of ours, not something the user can install
-        message = f'needs the Python module {error.name}, which is not installed here (see the README, Installation)'
-        print(f'seg_ros {verb}: error: {message}', file=sys.stderr)
+        print(
+            f'seg_ros {verb}: error: expected the Python module {error.name}, but it is not '
+            'installed; the README tells how (Installation)',
+            file=sys.stderr,
+        )
         return INPUT_ERROR
     except (OSError, ValueError) as error:
         print(f'seg_ros {verb}: error: {error}', file=sys.stderr)

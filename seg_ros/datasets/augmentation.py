@@ -53,9 +53,7 @@ class Augmentation:
             image, labels = image[:, ::-1], labels[:, ::-1]
         return self._photometric(image, rng), np.ascontiguousarray(labels)
 
-    def _crop(
-        self, image: Image, labels: Image, rng: np.random.Generator
-    ) -> tuple[Image, Image]:
+    def _crop(self, image: Image, labels: Image, rng: np.random.Generator) -> tuple[Image, Image]:
         crop_height, crop_width = self.crop
         missing = (max(0, crop_height - image.shape[0]), max(0, crop_width - image.shape[1]))
         if any(missing):

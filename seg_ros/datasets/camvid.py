@@ -11,8 +11,7 @@ from .dataset import Dataset, DatasetError, id_table
 
 VOID = 11
 TERMS = (
-    'CamVid (Brostow, Fauqueur, Cipolla: Semantic object classes in video, 2008): '
-    'for research use'
+    'CamVid (Brostow, Fauqueur, Cipolla: Semantic object classes in video, 2008): for research use'
 )
 
 

@@ -62,7 +62,11 @@ class Canvas:
             or pixels[:, 1].max() < 0 or pixels[:, 1].min() > self.rows
         ):  # fmt: skip
             return None
-        return np.round(np.clip(pixels, -6e4, 6e4) * (1 << _SHIFT)).astype(np.int32)
+        return self._fixed(pixels)
+
+    @staticmethod
+    def _fixed(pixels: Points) -> NDArray[np.int32]:
+        return np.rint(np.clip(pixels, -6e4, 6e4) * (1 << _SHIFT)).astype(np.int32)
 
     def polygon(self, points: Points, colour: Colour, label: int) -> None:
         """Fill a convex polygon, hazed by its distance."""
@@ -85,11 +89,20 @@ class Canvas:
         points = np.stack([body.points[:, 0] * facing + slope * ahead + x, body.points[:, 1], ahead + z], 1)
         eye = np.array([(slope * z - x) * facing, self.height, middle - z * facing])
         seen = np.sum(body.normals * (eye - body.centres), axis=1) > 0
-        far = z * 480 > 30 * self.focal
+        fine = z * 480 < 30 * self.focal
+        keep, add = haze(z)
+        whole = points[:, 2].min() > NEAR
+        if whole:
+            outlines = self._fixed(self.project(points))
+            if outlines[:, 0].max() < 0 or outlines[:, 0].min() > self.width << _SHIFT:
+                return
         start = 0
         for index, end in enumerate(body.ends):
-            if seen[index] and not (far and body.details[index]):
-                self.polygon(points[start:end], body.colours[index], label)
+            if seen[index] and (fine or not body.details[index]):
+                outline = outlines[start:end] if whole else self.outline(points[start:end])
+                if outline is not None:
+                    r, g, b = (min(255.0, channel * keep + add) for channel in body.colours[index])
+                    cv2.fillConvexPoly(self.pixels, outline, (r, g, b, label), cv2.LINE_8, _SHIFT)
             start = end
 
     def paste(
@@ -112,14 +125,13 @@ class Canvas:
         if right <= left or bottom <= top:
             return
         # Reduce the texture to about the resolution at which it is seen, for each of its axes.
-        distance = max(NEAR, float(o[2] + 0.35 * a[2]))
-        length = math.hypot(a[0], a[2])
-        turned = abs(a[0] * o[2] - a[2] * o[0]) / (length * math.hypot(o[0], o[2]))
-        seen = (length * max(turned, 0.02), float(np.linalg.norm(d)))
-        full = texture.level(0, 0)
+        ends = sorted((max(3.0, float(o[2])), max(3.0, float(o[2] + a[2]))))
+        distance = ends[0] ** 0.6 * ends[1] ** 0.4 if a[2] else max(NEAR, float(o[2]))
+        turned = abs(a[0] * o[2] - a[2] * o[0]) / (math.hypot(a[0], a[2]) * math.hypot(o[0], o[2]))
+        metres = (math.hypot(a[0], a[2]) * max(turned, 0.02), max(0.01, abs(float(d[1]))))
         level = [
-            max(0, min(6, int(math.log2(max(1.0, 1.2 * pixels * distance / (metres * self.focal))))))
-            for pixels, metres in zip((full.shape[1], full.shape[0]), seen)
+            max(0, min(6, int(math.log2(max(1.0, 1.2 * texels * distance / (seen * self.focal))))))
+            for texels, seen in zip(texture.level(0, 0).shape[1::-1], metres)
         ]
         source = texture.level(level[0], level[1])
         to_camera = np.array([[self.focal, 0, self.centre[0]], [0, -self.focal, self.centre[1]], [0, 0, 1]])
@@ -141,14 +153,11 @@ class Canvas:
         if texture.kind == 'lace':
             _blend(target, patch, coverage)
         patch[..., 3] = label
-        if texture.kind == 'solid':
-            mask = np.zeros(coverage.shape, np.uint8)
-            offset = np.array([left, top], np.int32) << _SHIFT
-            cv2.fillConvexPoly(mask, shape - offset, 255, cv2.LINE_8, _SHIFT)
-        elif texture.kind == 'cutout':
-            mask = cv2.compare(coverage, 127, cv2.CMP_GT)
-        else:
-            mask = cv2.compare(coverage, 80, cv2.CMP_GT)
+        mask = np.zeros(coverage.shape, np.uint8)
+        offset = np.array([left, top], np.int32) << _SHIFT
+        cv2.fillConvexPoly(mask, shape - offset, 255, cv2.LINE_8, _SHIFT)
+        if texture.kind != 'solid':
+            mask &= cv2.compare(coverage, 127 if texture.kind == 'cutout' else 80, cv2.CMP_GT)
         cv2.copyTo(patch, mask, target)
 
     def stand(

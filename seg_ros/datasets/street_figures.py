@@ -291,11 +291,14 @@ def car(rng: np.random.RandomState) -> Solid:
             add([(sign * x, y, z - slope * (y - 0.3)) for x, y in corners], colour, detail)
 
         high = profile[1][1] if sign > 0 else nose[1]
-        rectangle(-half, half, 0.3, 0.5, _scale(paint, 0.5))
+        for rise, tone in ((0.7, 0.92), (0.62, 0.84), (0.55, 0.74), (0.47, 0.58), (0.38, 0.48)):
+            rectangle(-half, half, 0.3, rise, _scale(paint, tone))
+        rectangle(-0.75 * half, 0.75 * half, 0.36, 0.43, (30, 30, 31), True)
         rectangle(-0.84 * half, 0.84 * half, 0.14, 0.31, (14, 14, 15))
         for x in (-half * 0.8, half * 0.8):
             rectangle(x - 0.1, x + 0.1, 0.0, 0.3, (20, 20, 21))
-            rectangle(x - 0.13, x + 0.13, high - 0.26, high - 0.05, lamp)
+            rectangle(x - 0.14, x + 0.14, high - 0.25, high - 0.06, _scale(lamp, 0.7))
+            rectangle(x - 0.1, x + 0.09, high - 0.21, high - 0.09, lamp, True)
         rectangle(-0.27, 0.27, 0.5, 0.62, plate, True)
         if sign < 0:
             rectangle(-0.45, 0.45, high - 0.22, high - 0.08, (26, 26, 28), True)
@@ -312,22 +315,32 @@ def car(rng: np.random.RandomState) -> Solid:
             ordered = points if sign > 0 else points[::-1]
             add([(sign * (width(y) - inset), y, z) for z, y in ordered][::-1], colour, detail)
 
-        side(body, _scale(paint, 0.95))
-        side([(0.02, 0.3), (0.0, 0.62), (length - 0.05, 0.62), (length, 0.3)], _scale(paint, 0.62))
+        side(body, _scale(paint, 1.08))
+        flank = waist - 0.3
+        for share, tone in ((0.86, 0.98), (0.7, 0.88), (0.54, 0.8), (0.48, 0.66), (0.3, 0.56), (0.12, 0.46)):
+            y = 0.3 + share * flank
+            nose_z = length if y < 0.5 else length - 0.12
+            side([(0.0, 0.3), (0.0, y), (nose_z, y), (nose_z, 0.3)], _scale(paint, tone))
         side([(0.2, 0.22), (0.2, 0.3), (length - 0.2, 0.3), (length - 0.2, 0.22)], (14, 14, 15))
         side(window, _scale(paint, 0.9))
         (z1, y1), (z2, y2), (z3, y3), (z4, y4) = window
         pane = [(z1 + 0.22, y1 + 0.06), (z2 + 0.14, y2 - 0.08), (z3 - 0.02, y3 - 0.08), (z4 - 0.28, y4 + 0.06)]
         pane = pane if kind != 3 else [(z3 - 0.7, y1 + 0.02), (z3 - 0.7, y2 - 0.2), *pane[2:]]
         side(pane, glass)
+        side([*pane[:1], ((pane[0][0] + pane[1][0]) / 2, (y1 + y2) / 2),
+              ((pane[2][0] + pane[3][0]) / 2, (y3 + y4) / 2), pane[3]], _scale(glass, 0.72), True)  # fmt: skip
+        side([(pane[1][0], y2 - 0.16), *pane[1:3], (pane[2][0], y3 - 0.16)], _scale(glass, 1.7), True)
         middle = (pane[0][0] + pane[3][0]) / 2
         side([(middle - 0.05, y1), (middle - 0.05, y2 - 0.05), (middle + 0.05, y2 - 0.05), (middle + 0.05, y1)],
              _scale(paint, 0.6), True)  # fmt: skip
         side([(middle, 0.34), (middle, waist), (middle + 0.03, waist), (middle + 0.03, 0.34)],
              _scale(paint, 0.45), True)  # fmt: skip
+        side([(middle - 0.3, waist - 0.14), (middle - 0.3, waist - 0.1), (middle - 0.1, waist - 0.1),
+              (middle - 0.1, waist - 0.14)], _scale(paint, 0.5), True)  # fmt: skip
         for axle in (0.18 * length, 0.81 * length):
             for radius, rise, colour, detail in (
-                (0.38, 0.34, (16, 16, 17), False), (0.31, 0.31, (24, 24, 25), False), (0.19, 0.31, (112, 114, 116), True),
+                (0.38, 0.34, (14, 14, 15), False), (0.31, 0.31, (26, 26, 27), False),
+                (0.2, 0.31, (70, 71, 73), True), (0.15, 0.31, (92, 93, 95), True), (0.06, 0.31, (40, 40, 42), True),
             ):  # fmt: skip
                 rim = [
                     (axle - radius * math.cos(a * math.pi / 6), max(0.0, rise + radius * math.sin(a * math.pi / 6)))

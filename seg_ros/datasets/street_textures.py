@@ -11,6 +11,7 @@ asphalt and brick near 80, a sky near white.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import functools
 import math
 
 import cv2
@@ -18,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEXEL = 0.025  # metres per texture pixel of ground and facades
-ROAD_HALF_WIDTH = 4.6  # metres from the middle of the road to the kerb
-FACADE_LINE = 7.4  # metres from the middle of the road to the fronts of the buildings
+ROAD_HALF_WIDTH = 5.0  # metres from the middle of the road to the kerb
+FACADE_LINE = 8.3  # metres from the middle of the road to the fronts of the buildings
 GROUND_PERIOD = 96.0  # metres of road after which its texture repeats
 
 Colour = tuple[float, float, float]
@@ -30,8 +31,8 @@ BRICKS: Sequence[Colour] = (
     (112, 112, 112), (84, 66, 56), (136, 112, 84), (98, 88, 80), (162, 150, 130),
 )  # fmt: skip
 FASCIAS: Sequence[Colour] = (
-    (92, 24, 26), (20, 54, 42), (24, 30, 70), (22, 22, 24), (150, 138, 104), (60, 40, 28),
-    (30, 72, 110), (140, 84, 20),
+    (84, 28, 30), (24, 50, 42), (30, 36, 66), (24, 24, 26), (140, 130, 104), (60, 44, 34),
+    (44, 72, 100), (46, 46, 44), (112, 84, 50), (150, 148, 142),
 )  # fmt: skip
 COATS: Sequence[Colour] = (
     (28, 28, 32), (40, 36, 34), (26, 32, 52), (54, 42, 32), (62, 60, 60), (72, 24, 26),
@@ -60,6 +61,12 @@ class Texture:
             shape = (max(1, full.shape[1] >> x), max(1, full.shape[0] >> y))
             self._levels[x, y] = cv2.resize(full, shape, interpolation=cv2.INTER_AREA)
         return self._levels[x, y]
+
+
+@functools.lru_cache(maxsize=4096)
+def dice(*keys: int) -> tuple[float, ...]:
+    """Draw the 80 numbers from 0 to 1 that belong to these keys, and remember them."""
+    return tuple(random_state(*keys).random_sample(80).tolist())
 
 
 def random_state(*keys: int) -> np.random.RandomState:
@@ -169,7 +176,7 @@ def _wall(rng: np.random.RandomState, height: int, width: int) -> NDArray[np.flo
     rendered = min(colour) > 140 or rng.random_sample() < 0.2
     if not rendered:
         bricks = noise(rng, height // 3 + 1, width // 9 + 1).repeat(3, 0).repeat(9, 1)
-        image *= (1 + 0.13 * bricks[:height, :width])[..., None]
+        image *= (1 + 0.1 * bricks[:height, :width])[..., None]
         image[::3] *= 1.08
     image *= (1 + 0.07 * clouds(rng, height, width, 3) + 0.03 * noise(rng, height, width))[..., None]
     return image
@@ -295,16 +302,16 @@ def bare_tree(rng: np.random.RandomState) -> Texture:
     """Draw a tree in winter: the sky shows between its twigs, as it does in most of CamVid's."""
     height, width = 400, 320
     wood = np.zeros((height, width), np.uint8)
-    twigs = [(160.0, 399.0, -math.pi / 2, 92.0, 11.0, 0)]
+    twigs = [(160.0, 399.0, -math.pi / 2, 84.0, 9.0, 0)]
     while twigs:
         x, y, angle, length, thickness, depth = twigs.pop()
         x2, y2 = x + length * math.cos(angle), y + length * math.sin(angle)
         cv2.line(wood, (int(x), int(y)), (int(x2), int(y2)), 255, max(1, int(thickness)))
-        if depth < 7:
-            for _ in range(3 if depth in (1, 2) else 2):
-                bend = (rng.random_sample() - 0.5) * 1.35
+        if depth < 8:
+            for _ in range(3 if depth in (1, 2, 4) else 2):
+                bend = (rng.random_sample() - 0.5) * 1.5
                 reach = length * (0.66 + 0.22 * rng.random_sample())
-                twigs.append((x2, y2, angle + bend, reach, thickness * 0.66, depth + 1))
+                twigs.append((x2, y2, angle + bend, reach, thickness * 0.6, depth + 1))
     outline = cv2.morphologyEx(
         cv2.copyMakeBorder(wood, 30, 30, 30, 30, cv2.BORDER_CONSTANT), cv2.MORPH_CLOSE,
         cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (27, 27)),

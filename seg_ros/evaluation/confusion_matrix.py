@@ -35,7 +35,7 @@ class ConfusionMatrix:
         classes = len(self.counts)
         if predicted.shape != truth.shape:
             raise ValueError(
-                f'expected a prediction of the ground truth\'s size {truth.shape}; found '
+                f"expected a prediction of the ground truth's size {truth.shape}; found "
                 f'{predicted.shape}'
             )
         valid = truth != IGNORE

@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 import json
-import os
 from pathlib import Path
-import tempfile
 from typing import Any
 
 from safetensors import safe_open, SafetensorError
@@ -24,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..models import build_model, SegmentationNetwork
+from .files import write_atomically
 from .labels import LabelSet
 from .preprocessing import Preprocessing
 
@@ -100,27 +99,7 @@ def save_checkpoint(
         'training': checkpoint.training,
     }
     metadata = {'format': FORMAT, **{key: json.dumps(value) for key, value in facts.items()}}
-    write_atomically(Path(path), save(tensors, metadata))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """
-    Write a file so that a reader, or a crash, sees the old one or the new one, never a part.
-
-    :raises OSError: it cannot be written; the old file is whole and nothing is left beside it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, save(tensors, metadata))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -133,7 +112,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with safe_open(str(path), framework='pt') as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f'{path}: expected a checkpoint of seg_ros ({SUFFIX}); it cannot be read: {error}. '
@@ -177,9 +156,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _fill(
-    network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path
-) -> None:
+def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path) -> None:
     """Copy the tensors into the network; every one must be expected and of the same shape."""
     expected = network.state_dict()
     problems = [f'missing {name}' for name in expected if name not in tensors]

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import write_atomically
+
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
@@ -71,10 +73,7 @@ def write_image(path: str | Path, image: Image) -> None:
     :raises ValueError: there is no such format.
     :raises OSError: the file cannot be written.
     """
-    path = Path(path)
-    content = encode_image(image, path.suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_atomically(path, encode_image(image, Path(path).suffix))
 
 
 def encode_image(image: Image, suffix: str, quality: int = 90) -> bytes:

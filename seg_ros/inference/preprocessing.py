@@ -31,7 +31,8 @@ class Preprocessing:
             raise ValueError(f'expected channel order rgb or bgr; found {self.channel_order!r}')
         if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
             raise ValueError(
-                f'expected three means and three positive deviations; found {self.mean}, {self.std}'
+                f'expected three means and three positive deviations; found {self.mean} and '
+                f'{self.std}'
             )
 
     def __call__(

@@ -77,7 +77,8 @@ class Segmenter:
             )
         self._dtype = PRECISIONS[self.precision]
         self._network = self.checkpoint.network.eval().requires_grad_(False)
-        self._network.to(self.device, self._dtype, memory_format=torch.channels_last)
+        self._network.to(device=self.device, dtype=self._dtype)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def warm_up(self, size: tuple[int, int] | None = None) -> None:
         """

@@ -43,4 +43,4 @@ def build_model(spec: Mapping[str, Any]) -> SegmentationNetwork:
     return NETWORKS[name](**arguments)
 
 
-__all__ = ['build_model', 'NETWORKS', 'SegmentationNetwork']
+__all__ = ['NETWORKS', 'SegmentationNetwork', 'build_model']

@@ -8,7 +8,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .layers import conv_bn, initialise, SegmentationNetwork
+from .layers import conv_bn, initialise, SegmentationNetwork, spatial_size
 
 EXPANSION = 6
 DETAIL_WIDTHS = (64, 64, 128)
@@ -168,5 +168,5 @@ class BiSeNetV2(SegmentationNetwork):
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32."""
         features, stages = self._features(images)
-        main = self.upsample(self.head(features), images.shape[-2:])
+        main = self.upsample(self.head(features), spatial_size(images))
         return main, [booster(x) for booster, x in zip(self.boosters, stages)]

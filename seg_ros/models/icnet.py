@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .layers import bottlenecks, conv_bn, initialise, SegmentationNetwork
+from .layers import bottlenecks, conv_bn, initialise, SegmentationNetwork, spatial_size
 
 EXITS = ('sub4', 'sub24', 'sub124')
 POOL_BINS = (1, 2, 3, 6)
@@ -84,7 +84,7 @@ class ICNet(SegmentationNetwork):
 
     def _pyramid(self, x: Tensor) -> Tensor:
         """Add the map's means over 1, 2, 3 and 6 bins a side to it (PSPNet's pyramid, summed)."""
-        size = x.shape[-2:]
+        size = spatial_size(x)
         pooled = x
         for bins in POOL_BINS:
             pooled = pooled + self.upsample(F.adaptive_avg_pool2d(x, bins), size)
@@ -94,7 +94,7 @@ class ICNet(SegmentationNetwork):
         """Return the map that each branch up to ``last`` classifies, at 1/16, 1/8 and 1/8."""
         middle = self.trunk(self.upsample(images, _halved(images)))
         deep = self._pyramid(self.deep(self.upsample(middle, _halved(middle))))
-        maps = [self.upsample(self.squeeze(deep), _size(middle))]
+        maps = [self.upsample(self.squeeze(deep), spatial_size(middle))]
         if last != 'sub4':
             fused = self.fusion24(maps[0], middle)
             maps.append(self.upsample(fused, _halved(images, 3)))
@@ -118,17 +118,13 @@ class ICNet(SegmentationNetwork):
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return sub124's logits, and those of sub4 at 1/16 and of sub24 at 1/8."""
         sub4, sub24, sub124 = self._branches(images, 'sub124')
-        main = self.upsample(self._classify(sub124, images), _size(images))
+        main = self.upsample(self._classify(sub124, images), spatial_size(images))
         return main, [self.fusion24.guide(sub4), self.fusion12.guide(sub24)]
-
-
-def _size(x: Tensor) -> tuple[int, int]:
-    return x.shape[-2], x.shape[-1]
 
 
 def _halved(x: Tensor, times: int = 1) -> tuple[int, int]:
     """Return the size of (N, C, H, W) halved, rounded up each time as strided layers do."""
-    height, width = _size(x)
+    height, width = spatial_size(x)
     for _ in range(times):
         height, width = (height + 1) // 2, (width + 1) // 2
     return height, width

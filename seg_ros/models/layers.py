@@ -14,10 +14,12 @@ class SegmentationNetwork(nn.Module):
     upsampled in one place, here.
 
     :ivar num_classes: classes, the ignored one not counted.
+    :ivar auxiliary_weights: the paper's weight of each auxiliary output's loss.
     :ivar align_corners: how the network's paper aligns its bilinear interpolation.
     """
 
     num_classes: int
+    auxiliary_weights: tuple[float, ...]
     align_corners = False
 
     def forward(self, images: Tensor) -> Tensor:
@@ -27,7 +29,7 @@ class SegmentationNetwork(nn.Module):
         :param images: normalised images, (N, 3, H, W), of any H and W.
         :returns: logits, (N, num_classes, H, W).
         """
-        return self.upsample(self.coarse_logits(images), images.shape[-2:])
+        return self.upsample(self.coarse_logits(images), spatial_size(images))
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """
@@ -52,6 +54,11 @@ class SegmentationNetwork(nn.Module):
         if features.shape[-2:] == size:
             return features
         return F.interpolate(features, size, mode='bilinear', align_corners=self.align_corners)
+
+
+def spatial_size(x: Tensor) -> tuple[int, int]:
+    """Return the height and width of (N, C, H, W)."""
+    return x.shape[-2], x.shape[-1]
 
 
 def conv_bn(

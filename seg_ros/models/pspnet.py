@@ -8,7 +8,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .layers import bottlenecks, conv_bn, initialise, SegmentationNetwork
+from .layers import bottlenecks, conv_bn, initialise, SegmentationNetwork, spatial_size
 
 POOL_BINS = (1, 2, 3, 6)
 
@@ -25,9 +25,7 @@ class PyramidPooling(nn.Module):
         maps = [x]
         for bins, branch in zip(POOL_BINS, self.branches):
             pooled = branch(F.adaptive_avg_pool2d(x, bins))
-            maps.append(
-                F.interpolate(pooled, x.shape[-2:], mode='bilinear', align_corners=True)
-            )
+            maps.append(F.interpolate(pooled, x.shape[-2:], mode='bilinear', align_corners=True))
         return torch.cat(maps, dim=1)
 
 
@@ -75,4 +73,4 @@ class PSPNet50(SegmentationNetwork):
         """Return the logits, and those of the third stage at 1/8."""
         third = self.body(images)
         logits = self.head(self.pyramid(self.last_stage(third)))
-        return self.upsample(logits, images.shape[-2:]), [self.auxiliary_head(third)]
+        return self.upsample(logits, spatial_size(images)), [self.auxiliary_head(third)]

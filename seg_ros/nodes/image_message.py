@@ -139,18 +139,20 @@ def decode(message: CompressedImage) -> Array:
         raise ImageError(str(error)) from error
 
 
-def to_message(header: Header, pixels: Array, encoding: str) -> Image:
+def to_message(header: Header, pixels: Array) -> Image:
     """
-    Return an image message of 8-bit pixels, its rows unpadded.
+    Return an image message, its rows unpadded.
 
-    :param pixels: uint8, (H, W) or (H, W, C), as ``encoding`` has them.
+    :param pixels: uint8 RGB (H, W, 3), which becomes bgr8; or labels (H, W), mono8.
     """
     height, width = pixels.shape[:2]
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return Image(
         header=header,
         height=height,
         width=width,
-        encoding=encoding,
+        encoding='bgr8' if pixels.ndim == 3 else 'mono8',
         step=pixels.nbytes // height,
         data=_to_array(np.ascontiguousarray(pixels)),
     )

@@ -17,8 +17,6 @@ from rclpy.exceptions import InvalidTopicNameException, ParameterException
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
-Values = Mapping[str, Any]
-
 
 class ParameterError(ValueError):
     """A parameter's value that cannot be; the message says what can."""
@@ -159,9 +157,19 @@ def declare(node: Node) -> dict[str, Any]:
     :raises ParameterError: a value that was given cannot be.
     """
     values = _declare(node, PARAMETERS)
-    for camera in values['cameras']:
-        values.update(_declare(node, CAMERA_PARAMETERS, f'{camera}.'))
     check(values)
+    cameras = values['cameras']
+    if not cameras or '' in cameras or len(set(cameras)) < len(cameras):
+        raise ParameterError(
+            f"cameras: expected one or more different names, such as ['front', 'rear']; found "
+            f'{list(cameras)}'
+        )
+    for camera in cameras:
+        _check_topic('cameras', camera)
+        values.update(_declare(node, CAMERA_PARAMETERS, f'{camera}.'))
+        topic = f'{camera}.image_topic'
+        if values[topic]:
+            _check_topic(topic, values[topic])
     return values
 
 
@@ -180,28 +188,16 @@ def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> d
     return values
 
 
-def check(values: Values) -> None:
+def check(values: Mapping[str, Any]) -> None:
     """
-    Check what a type and a range cannot express.
+    Check what ROS cannot: that a value is one of its parameter's choices.
 
-    :param values: all of them, as :func:`declare` returns them.
-    :raises ParameterError: one cannot be.
+    :raises ParameterError: it is not.
     """
     for parameter in PARAMETERS:
         value = values[parameter.name]
         if parameter.choices and value not in parameter.choices:
             raise ParameterError(f'{parameter.name}: expected {parameter.expected}; found {value!r}')
-    cameras = values['cameras']
-    if not cameras or '' in cameras or len(set(cameras)) < len(cameras):
-        raise ParameterError(
-            f'cameras: expected one or more different names; found {list(cameras)}. The default is '
-            "['camera']"
-        )
-    for camera in cameras:
-        topic = f'{camera}.image_topic'
-        _check_topic('cameras', camera)
-        if values[topic]:
-            _check_topic(topic, values[topic])
 
 
 def _check_topic(name: str, topic: str) -> None:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands: one module each, with `add_arguments(parser)` and `run(args) -> dict`.
 
-The module's name is the verb, its docstring the description in `--help`. `seg_ros/__main__.py` finds them here, parses,
-calls, and turns errors into exit codes and the returned dict into the file of `--json`.
+The module's name is the verb, its docstring the description in `--help`. `seg_ros/__main__.py`
+finds them here, parses, calls, and turns errors into exit codes and the returned dict into the
+file of `--json`. A module whose name starts with `_` is no verb.
 """
 
 from collections.abc import Mapping

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         facts = checkpoint.training
         miou = ', '.join(f'{split} {value:.3f}' for split, value in facts.get('miou', {}).items())
         height, width = checkpoint.input_size
-        print(f'{model}: {checkpoint.architecture["name"]}, {width}x{height}, {len(checkpoint.labels)} classes')
+        name, classes = checkpoint.architecture['name'], len(checkpoint.labels)
+        print(f'{model}: {name}, {width}x{height}, {classes} classes')
         print(f'  trained on {facts.get("data", "unknown data")}; mIoU {miou or "unknown"}')
         print(f'  terms: {facts.get("terms", "unknown")}')
         print(f'  {path}')

@@ -85,4 +85,7 @@ def load_recipe(path: str | Path) -> Recipe:
             f'{path}: expected network, dataset and any of {", ".join(sorted(known))}; '
             f'found {found}'
         )
-    return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
+    }
+    return Recipe(**values)

@@ -23,12 +23,12 @@ from ..datasets.augmentation import Augmentation
 from ..datasets.camvid import camvid
 from ..datasets.dataset import Dataset
 from ..evaluation.dataset import evaluate
-from ..inference.checkpoint import Checkpoint, save_checkpoint, write_atomically
+from ..inference.checkpoint import Checkpoint, save_checkpoint
+from ..inference.files import write_atomically
 from ..inference.image_file import Image
-from ..inference.labels import IGNORE
 from ..inference.preprocessing import Preprocessing
 from ..inference.segmenter import Segmenter
-from ..models import build_model
+from ..models import build_model, SegmentationNetwork
 from .config import Recipe
 from .losses import class_weights, total_loss
 
@@ -134,12 +134,15 @@ class Training:
             )
         torch.manual_seed(recipe.seed)
         self.architecture = {**recipe.network, 'num_classes': len(train.labels)}
-        self.network = build_model(self.architecture)
-        self.network.to(device, memory_format=torch.channels_last)
+        self.network: SegmentationNetwork = build_model(self.architecture)
+        self.network.to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(recipe, self.network)
         average = get_ema_multi_avg_fn(recipe.ema)
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        counts = sum(np.bincount(labels.ravel(), minlength=256) for _, labels in samples)
+        counts = np.zeros(256, np.int64)
+        for _, labels in samples:
+            counts += np.bincount(labels.ravel(), minlength=256)
         self.weights = class_weights(
             torch.from_numpy(counts[: len(train.labels)]), recipe.class_weight_power
         ).to(device)
@@ -211,7 +214,7 @@ class Training:
 
     def _validate(self) -> float:
         """Score the current weights; keep them if no earlier ones were better."""
-        network = copy.deepcopy(self.average.module if self.recipe.ema else self.network)
+        network: Any = self.average.module if self.recipe.ema else self.network
         checkpoint = Checkpoint(
             network,
             self.architecture,

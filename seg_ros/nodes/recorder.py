@@ -1,0 +1,105 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Listens to image topics and keeps what arrives, with when it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Condition, Thread
+from time import time_ns
+from types import TracebackType
+from typing import NamedTuple
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from ..inference.image_file import Image as Array
+from .image_message import to_array
+
+
+class Frame(NamedTuple):
+    """
+    One image received.
+
+    :param stamp: of its header, in nanoseconds.
+    :param received: when it arrived, on the same clock if the stamp is of the system's.
+    :param pixels: as the message's encoding has them.
+    """
+
+    stamp: int
+    frame_id: str
+    received: int
+    encoding: str
+    pixels: Array
+
+    @property
+    def age(self) -> float:
+        """Return the seconds from its stamp to its arrival."""
+        return (self.received - self.stamp) / 1e9
+
+
+class Recorder:
+    """
+    A context manager that receives in a thread of its own.
+
+    :param topics: of 8-bit images (rgb8, bgr8, mono8).
+    :ivar frames: what has arrived, by topic, in its order.
+    """
+
+    def __init__(self, topics: Sequence[str], node_name: str = 'recorder') -> None:
+        self.frames: dict[str, list[Frame]] = {topic: [] for topic in topics}
+        self._arrived = Condition()
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node(node_name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        for topic in topics:
+            self._node.create_subscription(
+                Image, topic, self._keep_in(topic), QoSProfile(depth=10)
+            )
+        self._thread = Thread(target=self._spin, name='recorder', daemon=True)
+
+    def wait_for(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Wait until ``done()``, asked at each arrival, or for ``timeout`` seconds; return it."""
+        with self._arrived:
+            return self._arrived.wait_for(done, timeout)
+
+    def _keep_in(self, topic: str) -> Callable[[Image], None]:
+        def keep(message: Image) -> None:
+            received = time_ns()
+            stamp = message.header.stamp
+            frame = Frame(
+                stamp.sec * 10**9 + stamp.nanosec,
+                message.header.frame_id,
+                received,
+                message.encoding,
+                to_array(message),
+            )
+            with self._arrived:
+                self.frames[topic].append(frame)
+                self._arrived.notify_all()
+
+        return keep
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def __enter__(self) -> Recorder:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        rclpy.try_shutdown(context=self._context)
+        self._thread.join()

@@ -16,6 +16,7 @@ ROS_WHEELS = [
     'diagnostic-msgs',
     'lifecycle-msgs',
     'rcl-interfaces',
+    'rosgraph-msgs',
     'sensor-msgs',
     'std-msgs',
     'std-srvs',

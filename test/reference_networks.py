@@ -65,17 +65,22 @@ def aligned(x: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(x, (height, width), mode='bilinear', align_corners=True)
 
 
+def bilinear(x: Tensor, height: int, width: int) -> Tensor:
+    """Interpolate bilinearly, image edges on image edges."""
+    return F.interpolate(x, (height, width), mode='bilinear', align_corners=False)
+
+
 def fraction(image: Tensor, divisor: int) -> tuple[int, int]:
     """Return the size of a map at 1/divisor, rounded up, as the official 1025x2049 grid does."""
     return ceil(image.shape[2] / divisor), ceil(image.shape[3] / divisor)
 
 
-def icnet(w: Weights, image: Tensor) -> dict[str, Tensor]:
+def icnet(w: Weights, image: Tensor, ends: str = 'sub124') -> tuple[Tensor, list[Tensor]]:
     """
     Run ICNet (arXiv 1704.08545).
 
-    :returns: logits before the last upsampling: ``sub4`` at 1/16, ``sub24`` at 1/8, ``sub124``
-        at 1/4.
+    :returns: the logits of the branch ``ends`` at full size, and the auxiliary ones, of sub4 at
+        1/16 and of sub24 at 1/8.
     """
     # Trunk, at half resolution.
     x = aligned(image, *fraction(image, 2))
@@ -119,14 +124,15 @@ def icnet(w: Weights, image: Tensor) -> dict[str, Tensor]:
     x = F.relu(x + conv_norm(w, 'fusion12.project', fine))  # conv3_sub1_proj
 
     sub124 = conv(w, 'head', aligned(x, *fraction(image, 4)))  # conv6_cls
-    return {'sub4': sub4, 'sub24': sub24, 'sub124': sub124}
+    logits = {'sub4': sub4, 'sub24': sub24, 'sub124': sub124}[ends]
+    return aligned(logits, *fraction(image, 1)), [sub4, sub24]
 
 
-def pspnet50(w: Weights, image: Tensor) -> tuple[Tensor, Tensor]:
+def pspnet50(w: Weights, image: Tensor) -> tuple[Tensor, list[Tensor]]:
     """
     Run PSPNet50 (arXiv 1612.01105) at output stride 8.
 
-    :returns: main and auxiliary logits, both at 1/8.
+    :returns: logits at full size, and the auxiliary ones at 1/8.
     """
     x = conv_norm_relu(w, 'body.0', image, stride=2)
     x = conv_norm_relu(w, 'body.1', x)
@@ -147,7 +153,7 @@ def pspnet50(w: Weights, image: Tensor) -> tuple[Tensor, Tensor]:
         parts.append(aligned(pooled, *fraction(image, 8)))
     main = conv(w, 'head.1', conv_norm_relu(w, 'head.0', torch.cat(parts, 1)))
     auxiliary = conv(w, 'auxiliary_head.1', conv_norm_relu(w, 'auxiliary_head.0', third))
-    return main, auxiliary
+    return aligned(main, *fraction(image, 1)), [auxiliary]
 
 
 def gather_expansion(w: Weights, name: str, x: Tensor) -> Tensor:
@@ -167,11 +173,13 @@ def gather_expansion_down(w: Weights, name: str, x: Tensor) -> Tensor:
     return F.relu(y + conv_norm(w, f'{name}.shortcut.1', x))
 
 
-def bisenetv2(w: Weights, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+def bisenetv2(w: Weights, image: Tensor, depth: int = 1) -> tuple[Tensor, list[Tensor]]:
     """
     Run BiSeNetV2 (arXiv 2004.02147).
 
-    :returns: logits at 1/8, and those of the boosters at 1/4, 1/8, 1/16 and 1/32.
+    :param depth: stride-1 gather-and-expansion layers for each one of Table 1. How the paper's
+        Large deepens the network is nowhere said; this is the reading that the package chose.
+    :returns: logits at full size, and those of the boosters at 1/4, 1/8, 1/16 and 1/32.
     """
     detail = image
     for i, stride in enumerate((2, 1, 2, 1, 1, 2, 1, 1)):
@@ -182,18 +190,20 @@ def bisenetv2(w: Weights, image: Tensor) -> tuple[Tensor, list[Tensor]]:
     left = conv_norm_relu(w, 'semantic.0.convolved.1', left, stride=2)
     x = torch.cat([left, F.max_pool2d(x, 3, 2, 1)], 1)
     stem = conv_norm_relu(w, 'semantic.0.fuse', x)
-    s3 = gather_expansion(w, 'semantic.1.1', gather_expansion_down(w, 'semantic.1.0', stem))
-    s4 = gather_expansion(w, 'semantic.2.1', gather_expansion_down(w, 'semantic.2.0', s3))
-    s5 = gather_expansion_down(w, 'semantic.3.0', s4)
-    for i in (1, 2, 3):
-        s5 = gather_expansion(w, f'semantic.3.{i}', s5)
+    stages = [stem]  # then S3, S4 and S5
+    for stage, repeats in ((1, 1), (2, 1), (3, 3)):
+        x = gather_expansion_down(w, f'semantic.{stage}.0', stages[-1])
+        for i in range(repeats * depth):
+            x = gather_expansion(w, f'semantic.{stage}.{i + 1}', x)
+        stages.append(x)
+    s5 = stages[-1]
 
     y = norm(w, 'context.norm', s5.mean((2, 3), keepdim=True))
     semantic = conv(w, 'context.fuse', conv_norm_relu(w, 'context.conv', y) + s5)
 
     # Bilateral guided aggregation; the padding of the average pool counts as zeros.
     def up4(x: Tensor) -> Tensor:
-        return F.interpolate(x, detail.shape[2:], mode='bilinear', align_corners=False)
+        return bilinear(x, *fraction(image, 8))
 
     name = 'aggregation.detail_keep'
     detail_a = conv(w, f'{name}.1', depthwise(w, f'{name}.0', detail))
@@ -208,5 +218,5 @@ def bisenetv2(w: Weights, image: Tensor) -> tuple[Tensor, list[Tensor]]:
     def head(name: str, x: Tensor) -> Tensor:
         return conv(w, f'{name}.1', conv_norm_relu(w, f'{name}.0', x))
 
-    boosters = [head(f'boosters.{i}', stage) for i, stage in enumerate((stem, s3, s4, s5))]
-    return head('head', x), boosters
+    boosters = [head(f'boosters.{i}', stage) for i, stage in enumerate(stages)]
+    return bilinear(head('head', x), *fraction(image, 1)), boosters

@@ -48,6 +48,20 @@ def read_image(path: str | Path) -> Image:
     return decode_image(Path(path).read_bytes(), str(path))
 
 
+def images_in(folder: str | Path) -> list[Path]:
+    """
+    Return a folder's image files, by name.
+
+    :raises ImageFileError: there are none.
+    """
+    paths = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise ImageFileError(
+            f'{folder}: expected images ({", ".join(IMAGE_SUFFIXES)}) in it; found none'
+        )
+    return paths
+
+
 def read_labels(path: str | Path) -> Image:
     """
     Read a label image as ids, (H, W).

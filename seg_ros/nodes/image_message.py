@@ -70,16 +70,12 @@ _ENCODINGS |= {
 }
 
 
-def to_rgb(message: Image) -> Array:
+def to_array(message: Image) -> np.ndarray:
     """
-    Return an image message's pixels as uint8 RGB, (H, W, 3).
+    Return an image message's pixels as its encoding has them, in native byte order.
 
-    For rgb8 that is a view of the message, padded rows or not; for the others it is one pass of
-    OpenCV, which is several times faster than NumPy's copy of a view with reversed channels. 16 bits
-    are taken over their full range, 65535 to 255, rounded to nearest: a camera that
-    leaves its upper bits unused gives dark images.
-
-    :raises ImageError: the encoding is unknown, or sizes do not fit each other or the data.
+    :returns: (H, W) or (H, W, C), uint8 or uint16; of 8 bits a view of the message, padded or not.
+    :raises ImageError: the encoding is unknown, or its sizes do not fit each other or the data.
     """
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -87,25 +83,8 @@ def to_rgb(message: Image) -> Array:
             f'expected an encoding of {", ".join(_ENCODINGS)}; found {message.encoding!r}. '
             'Let the driver, or image_proc, publish one of these'
         )
-    pixels = _pixels(message, encoding)
-    if encoding.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    if encoding.to_rgb is None:
-        return pixels
-    try:
-        return cv2.cvtColor(pixels, encoding.to_rgb)
-    except cv2.error as error:
-        raise ImageError(
-            f'expected a size that {message.encoding} can have (YUV pairs pixels in a row); found '
-            f'{message.width}x{message.height}: {error.err}'
-        ) from error
-
-
-def _pixels(message: Image, encoding: _Encoding) -> np.ndarray:
-    """Return the data without padding and in native byte order: (H, W, channels) or (H, W)."""
     height, width, step = message.height, message.width, message.step
-    itemsize = np.dtype(encoding.dtype).itemsize
-    row = width * encoding.channels * itemsize
+    row = width * encoding.channels * np.dtype(encoding.dtype).itemsize
     data = np.frombuffer(message.data, np.uint8)
     if not height or not width:
         raise ImageError(f'expected an image with pixels; found {width}x{height}')
@@ -120,11 +99,37 @@ def _pixels(message: Image, encoding: _Encoding) -> np.ndarray:
         )
     pixels = data.reshape(height, step)[:, :row]
     if encoding.dtype == np.uint16:
-        # Packed first: 16-bit values cannot be viewed in rows that have an odd number of bytes.
+        # Packed first: rows of an odd number of bytes cannot be viewed as 16-bit values.
         pixels = np.ascontiguousarray(pixels).view(np.uint16)
         if bool(message.is_bigendian) != (sys.byteorder == 'big'):
             pixels = pixels.byteswap()
     return pixels if encoding.channels == 1 else pixels.reshape(height, width, encoding.channels)
+
+
+def to_rgb(message: Image) -> Array:
+    """
+    Return an image message's pixels as uint8 RGB, (H, W, 3).
+
+    For rgb8 that is a view of the message; for the others it is one pass of OpenCV, which is
+    several times faster than NumPy's copy of a view with reversed channels. 16 bits are taken over
+    their full range, 65535 becoming 255, to the nearest: a camera that leaves its upper bits
+    unused gives dark images.
+
+    :raises ImageError: as :func:`to_array`; or the size is not one that the encoding can have.
+    """
+    pixels = to_array(message)
+    conversion = _ENCODINGS[message.encoding].to_rgb
+    if pixels.dtype == np.uint16:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    if conversion is None:
+        return pixels
+    try:
+        return cv2.cvtColor(pixels, conversion)
+    except cv2.error as error:
+        raise ImageError(
+            f'expected a size that {message.encoding} can have (YUV pairs the pixels of a row); '
+            f'found {message.width}x{message.height}: {error.err}'
+        ) from error
 
 
 def decode(message: CompressedImage) -> Array:

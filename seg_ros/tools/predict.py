@@ -64,18 +64,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _find(inputs: list[str]) -> tuple[list[Path], list[Path]]:
     """Return the image and the video files that the inputs name."""
-    from ..inference.image_file import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from ..inference.image_file import images_in, VIDEO_SUFFIXES
 
     images: list[Path] = []
     videos: list[Path] = []
     for path in map(Path, inputs):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise ValueError(
-                    f'{path}: expected images ({", ".join(IMAGE_SUFFIXES)}); found none in it'
-                )
-            images += inside
+            images += images_in(path)
         elif not path.is_file():
             raise ValueError(f'{path}: expected an image, a folder or a video; it does not exist')
         elif path.suffix.lower() in VIDEO_SUFFIXES:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_ros.datasets.street_textures import COATS, Colour, noise, pick, Texture
+from seg_ros.datasets.street.textures import COATS, Colour, noise, pick, Texture
 
 SKIN: Sequence[Colour] = ((186, 142, 116), (168, 124, 98), (120, 84, 62), (196, 156, 132))
 HAIR: Sequence[Colour] = ((38, 30, 26), (70, 52, 36), (24, 24, 26), (120, 104, 84))
@@ -163,25 +163,25 @@ def road_sign(rng: np.random.RandomState) -> Texture:
     if kind < 4:
         sketch = _Sketch(0.8, 0.8, 90)
         if kind == 0:
-            sketch.disc(0, 0.4, 0.38, (170, 28, 34))
-            sketch.disc(0, 0.4, 0.28, (214, 214, 208))
+            sketch.disc(0, 0.4, 0.38, (148, 36, 40))
+            sketch.disc(0, 0.4, 0.28, (196, 196, 190))
             sketch.line([(-0.13, 0.5), (-0.13, 0.3), (-0.05, 0.3), (-0.05, 0.42)], 0.045, (26, 26, 26))
             sketch.line([(0.06, 0.5), (0.06, 0.3), (0.15, 0.3), (0.15, 0.5), (0.06, 0.5)], 0.045, (26, 26, 26))
         elif kind == 1:
-            sketch.shape([(-0.39, 0.03), (0.39, 0.03), (0, 0.76)], (170, 28, 34))
-            sketch.shape([(-0.24, 0.12), (0.24, 0.12), (0, 0.57)], (214, 214, 208))
+            sketch.shape([(-0.39, 0.03), (0.39, 0.03), (0, 0.76)], (148, 36, 40))
+            sketch.shape([(-0.24, 0.12), (0.24, 0.12), (0, 0.57)], (196, 196, 190))
             sketch.line([(0, 0.42), (0, 0.2)], 0.05, (26, 26, 26))
         elif kind == 2:
-            sketch.disc(0, 0.4, 0.38, (28, 62, 140))
+            sketch.disc(0, 0.4, 0.38, (34, 62, 116))
             sketch.line([(0.14, 0.6), (-0.14, 0.24), (-0.14, 0.42)], 0.06, (220, 220, 220))
         else:
-            sketch.disc(0, 0.4, 0.38, (170, 28, 34))
+            sketch.disc(0, 0.4, 0.38, (148, 36, 40))
             sketch.line([(-0.22, 0.4), (0.22, 0.4)], 0.12, (220, 220, 216))
         return sketch.texture(rng, 0.04)
     sketch = _Sketch(1.1, 0.8, 80)
     board, ink = (
-        ((24, 66, 46), (220, 218, 190)), ((30, 60, 128), (222, 222, 222)),
-        ((206, 206, 198), (30, 30, 30)), ((190, 150, 30), (24, 24, 24)),
+        ((24, 66, 46), (220, 218, 190)), ((36, 60, 108), (222, 222, 222)),
+        ((206, 206, 198), (30, 30, 30)), ((168, 140, 50), (24, 24, 24)),
     )[rng.randint(4)]  # fmt: skip
     sketch.shape([(-0.54, 0.01), (0.54, 0.01), (0.54, 0.79), (-0.54, 0.79)], ink)
     sketch.shape([(-0.5, 0.05), (0.5, 0.05), (0.5, 0.75), (-0.5, 0.75)], board)
@@ -213,10 +213,14 @@ class Face(NamedTuple):
 
 
 _PROFILES: Sequence[Sequence[tuple[float, float]]] = (  # rear to front: metres along, metres high
-    ((0, 0.3), (0, 0.86), (0.12, 0.94), (0.42, 1.42), (1.75, 1.46), (2.6, 0.98), (3.6, 0.8), (3.75, 0.3)),
-    ((0, 0.3), (0, 0.9), (0.6, 0.96), (1.25, 1.4), (2.3, 1.42), (3.2, 0.96), (4.25, 0.78), (4.4, 0.3)),
-    ((0, 0.36), (0, 1.0), (0.06, 1.08), (0.24, 1.72), (2.3, 1.76), (3.0, 1.12), (4.1, 1.0), (4.3, 0.36)),
-    ((0, 0.36), (0, 1.1), (0.02, 1.3), (0.06, 2.2), (3.2, 2.24), (3.95, 1.32), (4.65, 1.08), (4.8, 0.36)),
+    ((0, 0.3), (0, 0.88), (0.1, 0.97), (0.45, 1.43), (1.75, 1.48), (2.6, 1.0), (3.5, 0.86), (3.74, 0.7),
+     (3.8, 0.3)),
+    ((0, 0.3), (0, 0.92), (0.62, 0.98), (1.25, 1.41), (2.3, 1.43), (3.2, 0.98), (4.1, 0.86), (4.38, 0.7),
+     (4.45, 0.3)),
+    ((0, 0.36), (0, 1.0), (0.06, 1.08), (0.24, 1.72), (2.3, 1.76), (3.0, 1.12), (4.0, 1.02), (4.28, 0.84),
+     (4.34, 0.36)),
+    ((0, 0.36), (0, 1.1), (0.02, 1.3), (0.06, 2.2), (3.2, 2.24), (3.95, 1.32), (4.55, 1.12), (4.76, 0.9),
+     (4.82, 0.36)),
 )
 
 
@@ -244,11 +248,11 @@ class Solid:
         self.normals = np.array(normals) * signs[:, None]
 
 
-def car(rng: np.random.RandomState) -> Solid:
-    """Build a car: hatchback, saloon, van or delivery van, its rear at z = 0."""
-    kind = (0, 0, 0, 1, 1, 2, 3)[rng.randint(7)]
+def car(rng: np.random.RandomState, index: int) -> Solid:
+    """Build car `index`: a hatchback, saloon, van or delivery van, its rear at z = 0."""
+    kind = (0, 1, 0, 2, 0, 1, 0, 3)[index % 8]
     profile = _PROFILES[kind]
-    paint = pick(rng, PAINTS, 0.2)
+    paint = _scale(PAINTS[index % len(PAINTS)], 0.85 + 0.3 * rng.random_sample())
     glass: Colour = (34, 40, 46)
     half, top = 0.86 + 0.02 * kind, 0.66 + 0.06 * kind
     length = profile[-1][0]
@@ -262,7 +266,7 @@ def car(rng: np.random.RandomState) -> Solid:
         return half if y <= waist + 0.05 else top
 
     # Across the car, from the rear bumper over the roof to the front bumper.
-    shades = (0.78, 1.15, 0.85, 1.35, 1.05, 1.3, 0.8)
+    shades = (0.85, 1.1, 0.85, 1.35, 1.05, 1.28, 1.05, 0.85)
     for index, ((z1, y1), (z2, y2)) in enumerate(zip(profile, profile[1:])):
         w1, w2 = width(y1), width(y2)
         quad = [(-w1, y1, z1), (w1, y1, z1), (w2, y2, z2), (-w2, y2, z2)]

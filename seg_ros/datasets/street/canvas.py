@@ -16,8 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_ros.datasets.street_figures import Solid
-from seg_ros.datasets.street_textures import Colour, Pixels, Texture
+from seg_ros.datasets.street.figures import Solid
+from seg_ros.datasets.street.textures import Colour, Pixels, Texture
+
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 
 NEAR = 0.3  # metres; what is nearer is cut off
 _SHIFT = 4  # bits of a pixel's fraction in what OpenCV draws
@@ -130,7 +132,7 @@ class Canvas:
         turned = abs(a[0] * o[2] - a[2] * o[0]) / (math.hypot(a[0], a[2]) * math.hypot(o[0], o[2]))
         metres = (math.hypot(a[0], a[2]) * max(turned, 0.02), max(0.01, abs(float(d[1]))))
         level = [
-            max(0, min(6, int(math.log2(max(1.0, 1.2 * texels * distance / (seen * self.focal))))))
+            max(0, min(6, int(math.log2(max(1.0, 0.8 * texels * distance / (seen * self.focal))))))
             for texels, seen in zip(texture.level(0, 0).shape[1::-1], metres)
         ]
         source = texture.level(level[0], level[1])

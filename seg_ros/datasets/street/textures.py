@@ -19,16 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEXEL = 0.025  # metres per texture pixel of ground and facades
-ROAD_HALF_WIDTH = 5.0  # metres from the middle of the road to the kerb
-FACADE_LINE = 8.3  # metres from the middle of the road to the fronts of the buildings
+GRAIN_TEXEL = 0.006  # metres per pixel of the asphalt's stones
+ROAD_HALF_WIDTH = 4.5  # metres from the middle of the road to the kerb
+FACADE_LINE = 8.6  # metres from the middle of the road to the fronts of the buildings
 GROUND_PERIOD = 96.0  # metres of road after which its texture repeats
 
 Colour = tuple[float, float, float]
 Pixels = NDArray[np.uint8]
 
 BRICKS: Sequence[Colour] = (
-    (150, 130, 98), (118, 80, 62), (196, 194, 186), (176, 160, 128), (122, 106, 86),
-    (112, 112, 112), (84, 66, 56), (136, 112, 84), (98, 88, 80), (162, 150, 130),
+    (138, 124, 100), (112, 82, 68), (188, 188, 182), (160, 150, 128), (114, 102, 86),
+    (106, 107, 108), (80, 66, 58), (124, 106, 84), (92, 86, 80), (146, 138, 124),
 )  # fmt: skip
 FASCIAS: Sequence[Colour] = (
     (84, 28, 30), (24, 50, 42), (30, 36, 66), (24, 24, 26), (140, 130, 104), (60, 44, 34),
@@ -116,7 +117,7 @@ def ground(rng: np.random.RandomState) -> Texture:
     """Draw one period of the ground: rows run along the road, columns from -10 to 10 m across."""
     height, width = round(GROUND_PERIOD / TEXEL), round(20 / TEXEL)
     across = (np.arange(width, dtype=np.float32) + 0.5) * TEXEL - 10
-    image = _plane(height, width, (88, 91, 95))
+    image = _plane(height, width, (74, 77, 81))
     relief = clouds(rng, height, width, 3, 5)
     wheel = np.exp(-((np.abs(np.abs(across) - 1.9) - 0.75) ** 2) / 0.08).astype(np.float32)
     image *= (1 + 0.05 * relief - 0.07 * wheel)[..., None]
@@ -153,7 +154,7 @@ def ground(rng: np.random.RandomState) -> Texture:
         mark(84, 2.8, float(x), 0.55, (218, 218, 212))
     mark(80.5, 0.3, -ROAD_HALF_WIDTH / 2, ROAD_HALF_WIDTH - 0.3, (214, 214, 208))
 
-    slabs = _plane(height, width, (92, 92, 92)) * (1 + 0.06 * relief)[..., None]
+    slabs = _plane(height, width, (76, 77, 78)) * (1 + 0.06 * relief)[..., None]
     tint = noise(rng, height // 24 + 1, width // 24 + 1).repeat(24, 0).repeat(24, 1)
     slabs *= (1 + 0.05 * tint[:height, :width])[..., None]
     slabs[::24] *= 0.72
@@ -162,7 +163,7 @@ def ground(rng: np.random.RandomState) -> Texture:
     image = np.where((np.abs(across) > ROAD_HALF_WIDTH)[:, None], slabs, image)
     image = np.where((np.abs(across) > FACADE_LINE)[:, None], grass, image)
     kerb = (np.abs(across) > ROAD_HALF_WIDTH) & (np.abs(across) < ROAD_HALF_WIDTH + 0.17)
-    image[:, kerb] = 116 * (1 + 0.08 * relief[:, kerb, None])
+    image[:, kerb] = 104 * (1 + 0.08 * relief[:, kerb, None])
     image[::36, kerb] *= 0.7
     gutter = (np.abs(across) > ROAD_HALF_WIDTH - 0.1) & (np.abs(across) <= ROAD_HALF_WIDTH)
     image[:, gutter] *= 0.62
@@ -176,9 +177,9 @@ def _wall(rng: np.random.RandomState, height: int, width: int) -> NDArray[np.flo
     rendered = min(colour) > 140 or rng.random_sample() < 0.2
     if not rendered:
         bricks = noise(rng, height // 3 + 1, width // 9 + 1).repeat(3, 0).repeat(9, 1)
-        image *= (1 + 0.1 * bricks[:height, :width])[..., None]
+        image *= (1 + 0.15 * bricks[:height, :width])[..., None]
         image[::3] *= 1.08
-    image *= (1 + 0.07 * clouds(rng, height, width, 3) + 0.03 * noise(rng, height, width))[..., None]
+    image *= (1 + 0.07 * clouds(rng, height, width, 3) + 0.08 * noise(rng, height, width))[..., None]
     return image
 
 
@@ -186,8 +187,8 @@ def _window(
     rng: np.random.RandomState, image: NDArray[np.float32], x: int, y: int, w: int, h: int, frame: Colour
 ) -> None:
     """Draw one window with frame, glazing bars, a reflection, a lintel and a sill."""
-    dark = 22 + 34 * rng.random_sample()
-    light = dark + 70 * rng.random_sample() ** 2
+    dark = 12 + 24 * rng.random_sample()
+    light = dark + 80 * rng.random_sample() ** 2
     ramp = np.linspace(light, dark, h, dtype=np.float32)[:, None, None]
     pane = np.ones((h, w, 3), np.float32) * ramp * np.array((0.94, 1.0, 1.06), np.float32)
     if rng.random_sample() < 0.45:  # curtains or a blind
@@ -238,7 +239,7 @@ def _shop(rng: np.random.RandomState, image: NDArray[np.float32], top: int) -> N
         image[y:bottom, x : x + w] = np.clip(inside, 6, 90) * np.array((1.1, 1.0, 0.9), np.float32)
         for _ in range(rng.randint(2, 7)):  # goods, posters, lamps
             px, py = x + rng.randint(0, max(1, w - 8)), y + rng.randint(0, max(1, bottom - y - 12))
-            goods = np.array(rng.randint(30, 215, 3), np.float32)
+            goods = np.float32(rng.randint(20, 200)) + np.array(rng.randint(-30, 31, 3), np.float32)
             image[py : min(bottom, py + rng.randint(4, 26)), px : min(x + w, px + rng.randint(4, 18))] = goods
         image[y:bottom, x + w // 3 : x + w // 2] += 14
         x += w + 5
@@ -331,9 +332,10 @@ def _leaves(
     height, width = coverage.shape
     clumps = clouds(rng, height, width, width / 34, 3)
     lit = clumps - np.roll(clumps, -9, 0)
-    shade = 0.9 + 0.3 * lit + 0.14 * clumps + 0.3 * noise(rng, height, width)
-    image = _plane(height, width, colour) * np.maximum(shade, 0.18)[..., None]
-    thin = (clumps + 0.7 * noise(rng, height, width) < -gaps) & (coverage > 0)
+    speckle = cv2.GaussianBlur(noise(rng, height, width), (0, 0), 0.9)
+    shade = 0.95 + 0.4 * lit + 0.16 * clumps + 1.3 * speckle
+    image = _plane(height, width, colour) * np.clip(shade, 0.15, 2.6)[..., None]
+    thin = (clumps + 1.6 * speckle < -gaps) & (coverage > 0)
     return image, np.where(thin, 128, coverage).astype(np.uint8)
 
 
@@ -351,7 +353,7 @@ def leafy_tree(rng: np.random.RandomState) -> Texture:
     edge = cv2.GaussianBlur(coverage, (0, 0), 5).astype(np.float32) / 255 + 0.16 * ragged > 0.5
     coverage = np.where(edge, 255, 0).astype(np.uint8)
     cv2.rectangle(coverage, (154, 270), (166, 399), 255, -1)
-    colour = pick(rng, ((78, 88, 54), (62, 76, 48), (88, 84, 56), (92, 100, 66)))
+    colour = pick(rng, ((70, 78, 54), (58, 68, 48), (82, 80, 60), (84, 90, 66)))
     image, coverage = _leaves(rng, coverage, colour, 1.5)
     image[290:, 150:170] = np.array((64, 56, 48), np.float32) * (1 + 0.2 * noise(rng, 110, 20))[..., None]
     return Texture(_to_pixels(image, coverage), (8.0, 10.0), kind='lace')

@@ -1,0 +1,159 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Start the segmentation node: `ros2 launch seg_ros segment.launch.py cameras:=front,rear`.
+
+The parameters come from `params_file`; an argument given on the command line, and only that,
+overrides what the file says.
+"""
+
+from pathlib import Path
+from typing import List  # noqa: UP035  (the type that launch_ros knows)
+
+from ament_index_python.packages import get_package_share_directory, get_packages_with_prefixes
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+import launch.logging
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
+import yaml
+
+SHARE = Path(get_package_share_directory('seg_ros'))
+
+ARGUMENTS = {
+    'params_file': 'a YAML file of parameters; the one installed with the package by default',
+    'namespace': 'of the node and of its relative topics',
+    'cameras': "the cameras' names, separated by commas: front,rear",
+    'image_topic': 'image topic of the first camera, instead of CAMERA/image_raw',
+    'model': "a shipped network's name, or a checkpoint's path",
+    'input_height': "network input height; 0 is the checkpoint's own",
+    'input_width': "network input width; 0 is the checkpoint's own",
+    'device': 'auto, cpu, cuda or cuda:N',
+    'use_sim_time': 'true: time comes from /clock, as when a bag is played',
+    'rviz': 'true: show the overlay and the colours of the first camera in RViz',
+}
+DEFAULTS = {'params_file': str(SHARE / 'config' / 'segment.yaml'), 'rviz': 'false'}
+
+# Any of these set means that the user has chosen how Fast DDS transports.
+TRANSPORT_VARIABLES = (
+    'FASTRTPS_DEFAULT_PROFILES_FILE',
+    'FASTDDS_DEFAULT_PROFILES_FILE',
+    'FASTDDS_BUILTIN_TRANSPORTS',
+)
+
+
+def to_list(text):
+    """Split `front,rear`, or YAML's `[front, rear]`, into names."""
+    names = [name.strip(' \'"') for name in text.strip().strip('[]').split(',')]
+    return [name for name in names if name]
+
+
+def to_bool(text):
+    """Read true or false as ROS users write it."""
+    if text.lower() in ('true', 'yes', 'on', '1'):
+        return True
+    if text.lower() in ('false', 'no', 'off', '0'):
+        return False
+    raise ValueError(text)
+
+
+# How an argument that is a parameter too becomes its value: conversion, type, what is expected.
+PARAMETERS = {
+    'cameras': (to_list, List[str], 'names separated by commas'),  # noqa: UP006
+    'model': (str, str, 'a name or a path'),
+    'input_height': (int, int, 'a whole number'),
+    'input_width': (int, int, 'a whole number'),
+    'device': (str, str, 'a device'),
+    'use_sim_time': (to_bool, bool, 'true or false'),
+}
+
+
+def cameras_in(tree):
+    """Find the value of `cameras` in a parameter file, however its nodes are named and nested."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        found = value.get('cameras') if key == 'ros__parameters' else cameras_in(value)
+        if found:
+            return found
+    return None
+
+
+def start(context):
+    """Turn the arguments into nodes."""
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    params_file = Path(given['params_file'])
+    if not params_file.is_file():
+        raise RuntimeError(
+            f'params_file: expected a YAML file, but there is none at {params_file}. '
+            f'{DEFAULTS["params_file"]} is one to copy.'
+        )
+
+    overrides = {}
+    for name, (convert, value_type, expected) in PARAMETERS.items():
+        if given[name]:
+            try:
+                value = convert(given[name])
+            except ValueError as error:
+                raise RuntimeError(
+                    f'{name}: expected {expected}, found {given[name]!r}'
+                ) from error
+            overrides[name] = ParameterValue(value, value_type=value_type)
+    cameras = to_list(given['cameras']) or cameras_in(yaml.safe_load(params_file.read_text()))
+    first = cameras[0] if cameras else 'camera'
+    if given['image_topic']:
+        overrides[f'{first}.image_topic'] = ParameterValue(given['image_topic'], value_type=str)
+
+    environment = {}
+    if not any(context.environment.get(variable) for variable in TRANSPORT_VARIABLES):
+        # Up to Jazzy Fast DDS reads the first name only, later ones prefer the second.
+        profile = str(SHARE / 'config' / 'fastdds_large_images.xml')
+        environment = dict.fromkeys(TRANSPORT_VARIABLES[:2], profile)
+
+    actions = [
+        # It configures and activates itself (parameter `autostart`). As a LifecycleNode, launch
+        # files that include this one can wait for its states, as replay.launch.py does.
+        LifecycleNode(
+            package='seg_ros',
+            executable='segmentation_node',
+            name='segmentation_node',
+            namespace=given['namespace'],
+            parameters=[str(params_file), *([overrides] if overrides else [])],
+            additional_env=environment,
+            output='screen',
+            on_exit=Shutdown(reason='the segmentation node has ended'),
+        )
+    ]
+    if to_bool(given['rviz']):
+        actions += rviz(given['namespace'], first)
+    return actions
+
+
+def rviz(namespace, camera):
+    """Show a camera's results, or say why not: that is no reason not to compute them."""
+    if 'rviz2' not in get_packages_with_prefixes():
+        launch.logging.get_logger('segment.launch').warning(
+            'rviz:=true, but there is no package rviz2; going on without it'
+        )
+        return []
+    shown = ('segmentation/overlay', 'segmentation/color')
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=namespace,
+            arguments=['-d', str(SHARE / 'config' / 'segment.rviz')],
+            remappings=[(f'/camera/{topic}', f'{camera}/{topic}') for topic in shown],
+        )
+    ]
+
+
+def generate_launch_description():
+    """Declare the arguments; their values are read when the launch runs."""
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=DEFAULTS.get(name, ''), description=text)
+                for name, text in ARGUMENTS.items()
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )

@@ -1,0 +1,98 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where what stands in a synthetic street, as a function of the seed and of the distance along the road."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from seg_ros.datasets.street import figures, textures
+from seg_ros.datasets.street.textures import dice, random_state
+
+BLOCK = 48.0  # metres of street laid out at a time
+LEFT, RIGHT = -1, 1
+FRONTAGE, KERBSIDE, TRAFFIC, WALKERS, FRAME = range(5)  # what a generator is for
+
+
+class Lot(NamedTuple):
+    """A stretch of one side of the street: what stands along it, and its random number."""
+
+    start: float
+    end: float
+    kind: str  # building, green, or street: a side street
+    choice: int
+    height: float
+
+
+class Kit:
+    """All textures and solids of a seed, and its street's layout."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        rng = random_state(seed, 77)
+        self.ground = textures.ground(rng)
+        self.grain = np.clip(128 + 9 * textures.noise(rng, 512, 512), 0, 255).astype(np.uint8)
+        self.facades = [textures.facade(rng, (3, 2, 3, 4, 3, 3, 4)[index % 7], rng.randint(2, 6)) for index in range(18)]
+        self.walls = [textures.side_wall(rng) for _ in range(5)]
+        self.roofs = [textures.roof(rng) for _ in range(4)]
+        self.trees = [textures.bare_tree(rng) for _ in range(5)] + [textures.leafy_tree(rng) for _ in range(4)]
+        self.hedges = [textures.hedge(rng, 1.7) for _ in range(3)]
+        self.woods = [textures.hedge(rng, 7.0) for _ in range(3)]
+        self.fences = [textures.fence(rng, kind) for kind in ('railings', 'railings', 'boards', 'railings')]
+        self.people = [figures.person(rng) for _ in range(10)]
+        self.cyclists = [[figures.cyclist(rng, towards=towards) for _ in range(3)] for towards in (False, True)]
+        self.bicycles = [figures.bicycle(rng) for _ in range(3)]
+        self.signs = [figures.road_sign(rng) for _ in range(12)]
+        self.lights = [figures.traffic_light(state) for state in range(3)]
+        self.cars = [figures.car(rng, index) for index in range(22)]
+        self.bends = [(5.0 + 3 * rng.random_sample(), 58.0 + 20 * rng.random_sample(), 7 * rng.random_sample()),
+                      (1.6, 27.0, 7 * rng.random_sample())]  # fmt: skip
+        self.phases = [2 * math.pi * rng.random_sample() for _ in range(8)]
+        self.sun_side = LEFT if rng.random_sample() < 0.5 else RIGHT
+        self._lots: dict[tuple[int, int], list[Lot]] = {}
+
+    def bend(self, s: float) -> float:
+        """Give how far right of straight ahead the road's middle is after `s` metres."""
+        return sum(size * math.sin(s / scale + phase) for size, scale, phase in self.bends)
+
+    def heading(self, s: float) -> float:
+        """Give the slope of `bend`."""
+        return sum(size / scale * math.cos(s / scale + phase) for size, scale, phase in self.bends)
+
+    def lots(self, side: int, block: int) -> list[Lot]:
+        """Lay out one block of one side of the street, front to front."""
+        if (side, block) not in self._lots:
+            roll = iter(dice(self.seed, FRONTAGE, side, block))
+            lots: list[Lot] = []
+            start, end = block * BLOCK, (block + 1) * BLOCK
+            green = 0.1 if next(roll) < 0.7 else 0.55
+            while start < end:
+                chance, choice = next(roll), int((1 << 16) * next(roll))
+                front = self.facades[choice % len(self.facades)]
+                kind, width = 'building', front.size[0]
+                if chance < green:
+                    kind, width = 'green', 8 + 10 * next(roll)
+                elif chance < green + 0.07:
+                    kind, width = 'street', 8.0
+                stop = end if end - start - width < 5 else start + width
+                lots.append(Lot(start, stop, kind, choice, front.size[1] * (0.92 + 0.2 * next(roll))))
+                start = stop
+            if len(self._lots) > 200:  # a long drive forgets what lies behind
+                self._lots.clear()
+            self._lots[side, block] = lots
+        return self._lots[side, block]
+
+    def lot(self, side: int, s: float) -> Lot:
+        """Find the lot beside a point of the road."""
+        lots = self.lots(side, math.floor(s / BLOCK))
+        return next((lot for lot in lots if s < lot.end), lots[-1])
+
+
+@functools.lru_cache(maxsize=2)
+def kit_of(seed: int) -> Kit:
+    """Make the kit of a seed, once."""
+    return Kit(seed)

@@ -1,0 +1,81 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The queue between receiving and segmenting: newest only, fair, never blocking the receiver."""
+
+from threading import Thread
+from time import sleep
+
+import pytest
+
+from seg_ros.nodes.frame_queue import FrameQueue
+
+
+@pytest.fixture
+def queue():
+    return FrameQueue()
+
+
+def test_only_the_newest_frame_of_a_camera_is_kept(queue):
+    for frame in range(5):
+        queue.put('front', frame)
+    assert queue.take() == {'front': 4}
+    assert queue.replaced('front') == 4
+    assert queue.replaced('rear') == 0
+
+
+def test_one_frame_of_each_camera_the_one_that_waited_longest_first(queue):
+    queue.put('rear', 1)
+    queue.put('front', 2)
+    queue.put('rear', 3)
+    assert list(queue.take().items()) == [('rear', 3), ('front', 2)]
+    queue.put('front', 4)
+    assert queue.take() == {'front': 4}
+
+
+def test_a_flood_from_one_camera_does_not_starve_another(queue):
+    queue.put('front', 'one')
+    for frame in range(1000):
+        queue.put('rear', frame)
+    assert queue.take() == {'front': 'one', 'rear': 999}
+
+
+def test_take_waits_for_a_frame(queue):
+    taken = []
+    worker = Thread(target=lambda: taken.append(queue.take()))
+    worker.start()
+    sleep(0.05)
+    assert not taken
+    queue.put('front', 1)
+    worker.join(5)
+    assert taken == [{'front': 1}]
+
+
+def test_closing_releases_who_waits_and_drops_what_waits(queue):
+    taken = []
+    worker = Thread(target=lambda: taken.append(queue.take()))
+    worker.start()
+    queue.close()
+    worker.join(5)
+    queue.put('front', 1)
+    assert taken == [None]
+    assert queue.take() is None
+
+
+def test_between_threads_the_last_frame_always_arrives_and_frames_never_go_back(queue):
+    seen = []
+
+    def work():
+        while (frames := queue.take()) is not None:
+            seen.append(frames['front'])
+
+    worker = Thread(target=work)
+    worker.start()
+    last = 20_000
+    for frame in range(last + 1):
+        queue.put('front', frame)
+    while seen[-1:] != [last]:
+        sleep(0.001)
+    queue.close()
+    worker.join(5)
+    assert seen == sorted(seen)
+    assert len(seen) + queue.replaced('front') == last + 1

@@ -1,0 +1,125 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The player, heard over DDS: every message, its bytes, its rhythm."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Header
+
+from seg_ros.nodes.image_message import to_message
+from seg_ros.nodes.player import play, PlayerError
+from seg_ros.nodes.recorder import Recorder
+
+PERIOD = 0.05
+START = 1_700_000_000_000_000_000
+
+
+def recording(topic, count=8):
+    """Messages 50 ms apart, each image filled with its number."""
+    messages = []
+    for i in range(count):
+        header = Header(frame_id=f'frame_{i}')
+        header.stamp.sec, header.stamp.nanosec = 1_700_000_000, int(i * PERIOD * 1e9)
+        image = to_message(header, np.full((4, 6), i, np.uint8))
+        recorded = START + int(i * PERIOD * 1e9)
+        messages.append((topic, 'sensor_msgs/msg/Image', recorded, serialize_message(image)))
+    return messages
+
+
+def test_every_message_arrives_in_the_recorded_rhythm():
+    messages = recording('player_test/image')
+    published = []
+    with Recorder(['player_test/image']) as recorder:
+        counts = play(
+            lambda: messages,
+            rate=2.0,
+            wait_for_subscribers=10,
+            on_publish=lambda topic, recorded, real: published.append((topic, recorded, real)),
+        )
+        frames = recorder.frames['player_test/image']
+        assert recorder.wait_for(lambda: len(frames) == len(messages), 5)
+    assert counts == {'player_test/image': len(messages)}
+    assert [frame.frame_id for frame in frames] == [f'frame_{i}' for i in range(len(messages))]
+    assert [frame.stamp for frame in frames] == [recorded for _, _, recorded, _ in messages]
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.pixels, np.full((4, 6), i, np.uint8))
+    assert [(topic, recorded) for topic, recorded, _ in published] == [m[:3:2] for m in messages]
+    seconds = (published[-1][2] - published[0][2]) / 1e9
+    # Sleeping never ends early; how late it ends is the machine's.
+    assert 0.99 * PERIOD / 2 < seconds / (len(messages) - 1) < 3 * PERIOD
+
+
+def test_the_clock_ticks_through_the_recorded_time():
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node('clock_listener', context=context)
+    ticks = []
+    node.create_subscription(
+        Clock, '/clock', lambda m: ticks.append(m.clock.sec * 10**9 + m.clock.nanosec), 100
+    )
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    messages = [recording('player_test/clocked')[i] for i in (0, 7)]
+    with subprocess.Popen(
+        [sys.executable, '-c', PLAY.format(messages=messages, options='clock=True')]
+    ) as process:
+        end = time.monotonic() + 20
+        while (not ticks or ticks[-1] < messages[-1][2]) and time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+        assert process.wait(20) == 0
+    rclpy.try_shutdown(context=context)
+    assert ticks == sorted(ticks)
+    assert START <= ticks[0] and ticks[-1] == messages[-1][2]
+    assert len(ticks) >= 5  # between the two messages, too
+    assert np.diff(ticks).max() < 0.2e9
+
+
+PLAY = """
+from seg_ros.nodes.player import play
+print('playing', flush=True)
+print(play(lambda: {messages!r}, {options}, wait_for_subscribers=1))
+"""
+
+
+def test_a_loop_goes_on_until_interrupted_and_ends_cleanly():
+    messages = recording('player_test/looped', 2)
+    process = subprocess.Popen(
+        [sys.executable, '-c', PLAY.format(messages=messages, options='loop=True')],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process, Recorder(['player_test/looped']) as recorder:
+        frames = recorder.frames['player_test/looped']
+        assert recorder.wait_for(lambda: len(frames) >= 5, 20)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+    count = int(output.split(': ')[-1].strip('}\n'))
+    assert count >= len(frames) >= 5
+    assert [frame.frame_id for frame in frames[:4]] == ['frame_0', 'frame_1'] * 2
+
+
+@pytest.mark.parametrize(
+    ('messages', 'rate', 'expected'),
+    [
+        ([], 1, 'expected messages to play; found none'),
+        (recording('a'), 0, 'expected a rate above 0; found 0'),
+        (recording('a'), float('nan'), 'expected a rate above 0; found nan'),
+        ([('a', 'robots_msgs/msg/Arm', 0, b'')], 1, 'Install the package robots_msgs'),
+        ([('a', 'sensor_msgs/msg/Smell', 0, b'')], 1, 'sensor_msgs/msg/Smell to be installed'),
+    ],
+)
+def test_errors(messages, rate, expected):
+    with pytest.raises(PlayerError, match=expected):
+        play(lambda: messages, rate=rate)

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_ros.datasets.street import textures
-from seg_ros.datasets.street.layout import FRAME, kit_of
-from seg_ros.datasets.street.moment import Moment
-from seg_ros.datasets.street.textures import Pixels, random_state
-from seg_ros.datasets.street.view import View
-from seg_ros.inference.labels import CAMVID
+from ..inference.labels import CAMVID
+from .street import textures
+from .street.layout import FRAME, kit_of
+from .street.moment import Moment
+from .street.textures import Pixels, random_state
+from .street.view import View
 
 
 class SampleDrive:
@@ -38,7 +38,11 @@ class SampleDrive:
     labels = CAMVID
 
     def __init__(
-        self, seed: int = 0, frames: int = 300, size: tuple[int, int] = (640, 360), rate: float = 10.0
+        self,
+        seed: int = 0,
+        frames: int = 300,
+        size: tuple[int, int] = (640, 360),
+        rate: float = 10.0,
     ) -> None:
         if frames < 1 or min(size) < 16 or not rate > 0:
             raise ValueError(
@@ -81,11 +85,15 @@ class _Optics:
         width, height = size
         rng = random_state(seed, FRAME)
         self.scale = math.sqrt(width * height) / 480
-        grain = textures.noise(rng, height + 32, 3 * (width + 32)).reshape(height + 32, width + 32, 3)
+        grain = textures.noise(rng, height + 32, 3 * (width + 32)).reshape(
+            height + 32, width + 32, 3
+        )
         smooth = cv2.GaussianBlur(grain, (3, 3), 0.6)
         self.grain = np.clip(3.4 * smooth + 0.8 * grain, -20, 20).astype(np.int16)
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]  # type: ignore[misc]
-        self.vignette = np.repeat((255 * (1 - 0.13 * (x * x + y * y)))[..., None].astype(np.uint8), 3, 2)
+        self.vignette = np.repeat(
+            (255 * (1 - 0.13 * (x * x + y * y)))[..., None].astype(np.uint8), 3, 2
+        )
 
     def photograph(self, colours: Pixels, moment: Moment, index: int) -> Pixels:
         """Blur by motion and lens, expose, shade the corners, and add noise."""

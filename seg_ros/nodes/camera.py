@@ -77,6 +77,7 @@ class Camera:
         self._on_image = on_image
         self._subscriptions: list[Subscription] = []
         self._reliability = ReliabilityPolicy.RELIABLE
+        self._follows = True
         self._info: CameraInfo | None = None
         self._last_report = -REPORT_PERIOD
         self._publishers = {
@@ -121,11 +122,12 @@ class Camera:
 
         :param reliability: the parameter's value.
         """
+        self._follows = reliability == 'auto'
         offered = [
             info.qos_profile.reliability
             for info in self._node.get_publishers_info_by_topic(self.topic)
         ]
-        if reliability != 'auto':
+        if not self._follows:
             wanted = ReliabilityPolicy[reliability.upper()]
         elif all(offer == ReliabilityPolicy.RELIABLE for offer in offered):
             # Nobody there says nothing of the publishers to come, least of all of one that was.
@@ -147,7 +149,7 @@ class Camera:
                 lambda message: self._on_image(self.name, message),
                 QoSProfile(depth=1, reliability=wanted),
                 event_callbacks=SubscriptionEventCallbacks(
-                    incompatible_qos=lambda event: self._on_incompatible(reliability)
+                    incompatible_qos=lambda event: self._on_incompatible()
                 ),
             ),
             # Small, so it arrives in any case, and best effort fits every publisher.
@@ -165,12 +167,12 @@ class Camera:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _on_incompatible(self, reliability: str) -> None:
-        if reliability != 'auto':  # which follows at once
+    def _on_incompatible(self) -> None:
+        if not self._follows:  # or it is about to fit
             self._logger.error(
                 f'camera {self.name}: a publisher of {self.topic} offers best effort only, and '
-                f'reliability is {reliability}, so its images do not arrive. Set reliability to '
-                'auto or best_effort, or let the publisher be reliable'
+                'the parameter reliability is reliable, so its images do not arrive. Set '
+                'reliability to auto or best_effort, or let the publisher be reliable'
             )
 
     def _on_info(self, info: CameraInfo) -> None:

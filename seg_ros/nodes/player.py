@@ -50,7 +50,7 @@ def play(
     :param loop: start over at the end, until interrupted.
     :param clock: also publish the recorded time on /clock.
     :param wait_for_subscribers: seconds to wait at most until every topic has one.
-    :param on_publish: called with topic, recorded and real nanoseconds of each message sent.
+    :param on_publish: called with topic, recorded and real nanoseconds as each message is sent.
     :returns: how many messages were published on each topic.
     :raises PlayerError: no messages, a rate that is not positive, or a type not installed here.
     """
@@ -75,10 +75,10 @@ def play(
             for topic, _, recorded, content in read():
                 first = recorded if first is None else first
                 _sleep_until(start + (recorded - first) / 1e9 / rate, recorded, rate, ticks)
-                publishers[topic].publish(content)
-                counts[topic] += 1
                 if on_publish is not None:
                     on_publish(topic, recorded, time_ns())
+                publishers[topic].publish(content)
+                counts[topic] += 1
             if not loop:
                 break
         for publisher in publishers.values():

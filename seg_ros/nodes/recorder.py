@@ -68,6 +68,17 @@ class Recorder:
         with self._arrived:
             return self._arrived.wait_for(done, timeout)
 
+    def take(self, timeout: float) -> dict[str, list[Frame]]:
+        """
+        Wait for frames and take all that have come; so a drive of any length fits in memory.
+
+        :returns: frames by topic, in their order; all empty if none came in ``timeout`` seconds.
+        """
+        with self._arrived:
+            self._arrived.wait_for(lambda: any(self.frames.values()), timeout)
+            taken, self.frames = self.frames, {topic: [] for topic in self.frames}
+            return taken
+
     def _keep_in(self, topic: str) -> Callable[[Image], None]:
         def keep(message: Image) -> None:
             received = time_ns()

@@ -157,14 +157,13 @@ def _play(
         try:
             while node.poll() is None:
                 frames = recorder.take(QUIET_SECONDS)
-                for frame in frames:
-                    if frame.topic == MASKS:
-                        evaluation.add_mask(frame.stamp, frame.received, frame.pixels)
-                    else:
-                        image = frame.pixels[..., ::-1]
-                        evaluation.add_overlay(frame.stamp, image)
-                        video.write(_with_legend(image, labels))
-                if not frames and player.poll() is not None:
+                for mask in frames[MASKS]:
+                    evaluation.add_mask(mask.stamp, mask.received, mask.pixels)
+                for overlay in frames[OVERLAYS]:
+                    image = overlay.pixels[..., ::-1]
+                    evaluation.add_overlay(overlay.stamp, image)
+                    video.write(_with_legend(image, labels))
+                if not any(frames.values()) and player.poll() is not None:
                     break
             else:
                 raise CheckFailed(f'the node ended with exit code {node.returncode}, see above')

@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SECONDS',
         help='before the first message, wait until every topic has one, but no longer than this',
     )
+    parser.add_argument(
+        '--times', action='store_true', help='in the JSON, also when each message was published'
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -30,13 +33,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from ..evaluation.bag import read_messages
     from ..nodes.player import play
 
+    times: dict[str, list[int]] = {}
+
+    def note(topic: str, recorded: int, published: int) -> None:
+        times.setdefault(topic, []).append(published)
+
     counts = play(
         partial(read_messages, args.bag, topics=args.topics),
         rate=args.rate,
         loop=args.loop,
         clock=args.clock,
         wait_for_subscribers=args.wait_for_subscribers,
+        on_publish=note if args.times else None,
     )
     for topic, count in counts.items():
         print(f'{count:6d}  {topic}')
-    return {'messages': sum(counts.values()), 'topics': counts}
+    result: dict[str, Any] = {'messages': sum(counts.values()), 'topics': counts}
+    return result | ({'published_ns': times} if args.times else {})

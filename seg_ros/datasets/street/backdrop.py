@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_ros.datasets.street import textures
-from seg_ros.datasets.street.canvas import Canvas, haze, PAVEMENT, ROAD, SKY, TREE
-from seg_ros.datasets.street.layout import LEFT, RIGHT
-from seg_ros.datasets.street.moment import Moment
-from seg_ros.datasets.street.textures import FACADE_LINE, Pixels, random_state, ROAD_HALF_WIDTH
+from . import textures
+from .canvas import Canvas, haze, PAVEMENT, ROAD, SKY, TREE
+from .layout import LEFT, RIGHT
+from .moment import Moment
+from .textures import FACADE_LINE, Pixels, random_state, ROAD_HALF_WIDTH
 
 _FARTHEST = 600.0  # metres, at which the ground meets the sky
 _CELL = 0.5  # metres of road for which a side street or a shadow is looked up once

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_ros.datasets.street.figures import Solid
-from seg_ros.datasets.street.textures import Colour, Pixels, Texture
+from .figures import Solid
+from .textures import Colour, Pixels, Texture
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 
@@ -60,9 +60,11 @@ class Canvas:
                 return None
         pixels = self.project(points)
         if (
-            pixels[:, 0].max() < 0 or pixels[:, 0].min() > self.width
-            or pixels[:, 1].max() < 0 or pixels[:, 1].min() > self.rows
-        ):  # fmt: skip
+            pixels[:, 0].max() < 0
+            or pixels[:, 0].min() > self.width
+            or pixels[:, 1].max() < 0
+            or pixels[:, 1].min() > self.rows
+        ):
             return None
         return self._fixed(pixels)
 
@@ -78,7 +80,9 @@ class Canvas:
             r, g, b = (min(255.0, channel * keep + add) for channel in colour)
             cv2.fillConvexPoly(self.pixels, outline, (r, g, b, label), cv2.LINE_8, _SHIFT)
 
-    def solid(self, body: Solid, place: tuple[float, float, float], facing: int, label: int) -> None:
+    def solid(
+        self, body: Solid, place: tuple[float, float, float], facing: int, label: int
+    ) -> None:
         """
         Draw a solid.
 
@@ -88,7 +92,9 @@ class Canvas:
         x, z, slope = place
         middle = body.length / 2
         ahead = (body.points[:, 2] - middle) * facing
-        points = np.stack([body.points[:, 0] * facing + slope * ahead + x, body.points[:, 1], ahead + z], 1)
+        points = np.stack(
+            [body.points[:, 0] * facing + slope * ahead + x, body.points[:, 1], ahead + z], 1
+        )
         eye = np.array([(slope * z - x) * facing, self.height, middle - z * facing])
         seen = np.sum(body.normals * (eye - body.centres), axis=1) > 0
         fine = z * 480 < 30 * self.focal
@@ -108,9 +114,15 @@ class Canvas:
             start = end
 
     def paste(
-        self, texture: Texture, corner: Sequence[float], across: Sequence[float], down: Sequence[float],
-        label: int, shade: float = 1.0, outline: Points | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        texture: Texture,
+        corner: Sequence[float],
+        across: Sequence[float],
+        down: Sequence[float],
+        label: int,
+        shade: float = 1.0,
+        outline: Points | None = None,
+    ) -> None:
         """
         Draw a texture on the parallelogram from `corner` along `across` and `down`.
 
@@ -118,7 +130,9 @@ class Canvas:
         :param outline: convex polygon in that plane to draw instead of the whole parallelogram
         """
         o, a, d = (np.array(vector, np.float64) for vector in (corner, across, down))
-        shape = self.outline(np.array([o, o + a, o + a + d, o + d]) if outline is None else outline)
+        shape = self.outline(
+            np.array([o, o + a, o + a + d, o + d]) if outline is None else outline
+        )
         if shape is None:
             return
         left, top = np.maximum(shape.min(0) >> _SHIFT, 0)
@@ -136,7 +150,9 @@ class Canvas:
             for texels, seen in zip(texture.level(0, 0).shape[1::-1], metres)
         ]
         source = texture.level(level[0], level[1])
-        to_camera = np.array([[self.focal, 0, self.centre[0]], [0, -self.focal, self.centre[1]], [0, 0, 1]])
+        to_camera = np.array(
+            [[self.focal, 0, self.centre[0]], [0, -self.focal, self.centre[1]], [0, 0, 1]]
+        )
         plane = np.stack([a / source.shape[1], d / source.shape[0], o], 1)
         plane[1, 2] -= self.height
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # pixel centres
@@ -145,9 +161,12 @@ class Canvas:
         if abs(np.linalg.det(matrix)) < 1e-9:
             return  # seen edge-on
         patch = cv2.warpPerspective(
-            source, matrix, (int(right - left), int(bottom - top)), flags=cv2.INTER_LINEAR,
+            source,
+            matrix,
+            (int(right - left), int(bottom - top)),
+            flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT if texture.kind != 'solid' else cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        )
         target = self.pixels[top:bottom, left:right]
         coverage = patch[..., 3].copy()
         keep, add = haze(distance)
@@ -163,9 +182,15 @@ class Canvas:
         cv2.copyTo(patch, mask, target)
 
     def stand(
-        self, texture: Texture, place: tuple[float, float, float], label: int, *, scale: float = 1.0,
-        shade: float = 1.0, mirrored: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        texture: Texture,
+        place: tuple[float, float, float],
+        label: int,
+        *,
+        scale: float = 1.0,
+        shade: float = 1.0,
+        mirrored: bool = False,
+    ) -> None:
         """Draw a texture upright and facing the camera, its foot's middle at `place`."""
         x, y, z = place
         width, height = texture.size[0] * scale, texture.size[1] * scale

@@ -12,16 +12,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_ros.datasets.street.textures import COATS, Colour, noise, pick, Texture
+from .textures import COATS, Colour, noise, pick, Texture
 
 SKIN: Sequence[Colour] = ((186, 142, 116), (168, 124, 98), (120, 84, 62), (196, 156, 132))
 HAIR: Sequence[Colour] = ((38, 30, 26), (70, 52, 36), (24, 24, 26), (120, 104, 84))
 TROUSERS: Sequence[Colour] = ((30, 32, 40), (40, 48, 66), (26, 26, 26), (66, 60, 52), (52, 58, 74))
-JACKETS: Sequence[Colour] = ((150, 170, 30), (34, 34, 38), (120, 30, 30), (40, 60, 100), (60, 60, 62))
+JACKETS: Sequence[Colour] = (
+    (150, 170, 30),
+    (34, 34, 38),
+    (120, 30, 30),
+    (40, 60, 100),
+    (60, 60, 62),
+)
 PAINTS: Sequence[Colour] = (
-    (126, 130, 134), (150, 152, 152), (30, 32, 36), (24, 26, 30), (32, 42, 74), (110, 26, 28),
-    (176, 176, 172), (70, 74, 80), (38, 62, 50), (104, 86, 62), (46, 74, 110),
-)  # fmt: skip
+    (126, 130, 134),
+    (150, 152, 152),
+    (30, 32, 36),
+    (24, 26, 30),
+    (32, 42, 74),
+    (110, 26, 28),
+    (176, 176, 172),
+    (70, 74, 80),
+    (38, 62, 50),
+    (104, 86, 62),
+    (46, 74, 110),
+)
 STEPS = 8  # drawings of a walk or of a turn of the pedals
 
 
@@ -38,7 +53,9 @@ class _Sketch:
         """Turn metres into a pixel."""
         return round((x + self.size[0] / 2) * self.scale), round((self.size[1] - y) * self.scale)
 
-    def line(self, points: Sequence[tuple[float, float]], thickness: float, colour: Colour) -> None:
+    def line(
+        self, points: Sequence[tuple[float, float]], thickness: float, colour: Colour
+    ) -> None:
         """Draw a bent limb or tube."""
         pixels = np.array([self.at(*point) for point in points], np.int32)
         width = max(1, round(thickness * self.scale))
@@ -72,7 +89,11 @@ def person(rng: np.random.RandomState) -> list[Texture]:
     height = 1.6 + 0.26 * rng.random_sample()
     coat, legs = pick(rng, COATS, 0.3), pick(rng, TROUSERS, 0.2)
     skin, hair = pick(rng, SKIN), pick(rng, HAIR)
-    long_coat, bag, stoop = rng.random_sample() < 0.4, rng.random_sample() < 0.45, rng.randint(-3, 4)
+    long_coat, bag, stoop = (
+        rng.random_sample() < 0.4,
+        rng.random_sample() < 0.45,
+        rng.randint(-3, 4),
+    )
     drawings = []
     for step in range(STEPS):
         swing = math.sin(2 * math.pi * step / STEPS)
@@ -87,18 +108,36 @@ def person(rng: np.random.RandomState) -> list[Texture]:
             sketch.line([foot, (foot[0] + 0.05, foot[1] - 0.01)], 0.09, (22, 20, 20))
         low = hip - (0.22 if long_coat else 0.04)
         sketch.shape(
-            [(-0.19, low), (0.19, low), (0.17, hip + 0.1), (0.23 + lean, shoulder),
-             (0.1 + lean, shoulder + 0.07), (-0.1 + lean, shoulder + 0.07),
-             (-0.23 + lean, shoulder), (-0.17, hip + 0.1)], coat,
-        )  # fmt: skip
-        sketch.line([(0, low + 0.02), (lean, shoulder)], 0.02, (coat[0] * 0.6, coat[1] * 0.6, coat[2] * 0.6))
+            [
+                (-0.19, low),
+                (0.19, low),
+                (0.17, hip + 0.1),
+                (0.23 + lean, shoulder),
+                (0.1 + lean, shoulder + 0.07),
+                (-0.1 + lean, shoulder + 0.07),
+                (-0.23 + lean, shoulder),
+                (-0.17, hip + 0.1),
+            ],
+            coat,
+        )
+        sketch.line(
+            [(0, low + 0.02), (lean, shoulder)],
+            0.02,
+            (coat[0] * 0.6, coat[1] * 0.6, coat[2] * 0.6),
+        )
         for sign in (-1, 1):
             hand = (sign * 0.25 - sign * 0.12 * swing, hip - 0.02 + 0.04 * abs(swing))
             sleeve: Colour = (coat[0] * 0.8, coat[1] * 0.8, coat[2] * 0.8)
-            sketch.line([(sign * 0.21 + lean, shoulder - 0.03), (sign * 0.27, hip + 0.2), hand], 0.1, sleeve)
+            sketch.line(
+                [(sign * 0.21 + lean, shoulder - 0.03), (sign * 0.27, hip + 0.2), hand],
+                0.1,
+                sleeve,
+            )
             sketch.disc(*hand, 0.045, skin)
         if bag:
-            sketch.shape([(0.2, hip + 0.02), (0.4, hip + 0.02), (0.38, hip - 0.3), (0.22, hip - 0.3)], hair)
+            sketch.shape(
+                [(0.2, hip + 0.02), (0.4, hip + 0.02), (0.38, hip - 0.3), (0.22, hip - 0.3)], hair
+            )
         sketch.line([(lean, shoulder + 0.02), (lean, head)], 0.1, skin)
         sketch.disc(lean, head, 0.095, skin, 1.25)
         sketch.disc(lean, head + 0.04, 0.1, hair, 1.0)
@@ -109,7 +148,10 @@ def person(rng: np.random.RandomState) -> list[Texture]:
 def cyclist(rng: np.random.RandomState, *, towards: bool) -> list[Texture]:
     """Draw a cyclist seen from behind, or from the front, once for each step of a pedal turn."""
     jacket, legs = pick(rng, JACKETS), pick(rng, TROUSERS)
-    skin, helmet = pick(rng, SKIN), pick(rng, ((34, 34, 36), (150, 150, 150), (120, 40, 36), (40, 30, 24)))
+    skin, helmet = (
+        pick(rng, SKIN),
+        pick(rng, ((34, 34, 36), (150, 150, 150), (120, 40, 36), (40, 30, 24))),
+    )
     drawings = []
     for step in range(STEPS):
         turn = 2 * math.pi * step / STEPS
@@ -124,11 +166,22 @@ def cyclist(rng: np.random.RandomState, *, towards: bool) -> list[Texture]:
             sketch.line([pedal, (pedal[0], pedal[1] - 0.05)], 0.1, (22, 20, 20))
         sway = 0.02 * math.sin(turn)
         sketch.shape(
-            [(-0.2, 0.86), (0.2, 0.86), (0.2 + sway, 1.15), (0.24 + sway, 1.38),
-             (0.1 + sway, 1.5), (-0.1 + sway, 1.5), (-0.24 + sway, 1.38), (-0.2 + sway, 1.15)], jacket,
-        )  # fmt: skip
+            [
+                (-0.2, 0.86),
+                (0.2, 0.86),
+                (0.2 + sway, 1.15),
+                (0.24 + sway, 1.38),
+                (0.1 + sway, 1.5),
+                (-0.1 + sway, 1.5),
+                (-0.24 + sway, 1.38),
+                (-0.2 + sway, 1.15),
+            ],
+            jacket,
+        )
         for sign in (-1, 1):
-            sketch.line([(sign * 0.22 + sway, 1.38), (sign * 0.33, 1.18), (sign * 0.27, 1.02)], 0.1, jacket)
+            sketch.line(
+                [(sign * 0.22 + sway, 1.38), (sign * 0.33, 1.18), (sign * 0.27, 1.02)], 0.1, jacket
+            )
         sketch.line([(sway, 1.46), (sway, 1.6)], 0.1, skin)
         sketch.disc(sway, 1.62, 0.095, skin, 1.2)
         sketch.disc(sway, 1.67, 0.11, helmet, 0.9)
@@ -165,8 +218,14 @@ def road_sign(rng: np.random.RandomState) -> Texture:
         if kind == 0:
             sketch.disc(0, 0.4, 0.38, (148, 36, 40))
             sketch.disc(0, 0.4, 0.28, (196, 196, 190))
-            sketch.line([(-0.13, 0.5), (-0.13, 0.3), (-0.05, 0.3), (-0.05, 0.42)], 0.045, (26, 26, 26))
-            sketch.line([(0.06, 0.5), (0.06, 0.3), (0.15, 0.3), (0.15, 0.5), (0.06, 0.5)], 0.045, (26, 26, 26))
+            sketch.line(
+                [(-0.13, 0.5), (-0.13, 0.3), (-0.05, 0.3), (-0.05, 0.42)], 0.045, (26, 26, 26)
+            )
+            sketch.line(
+                [(0.06, 0.5), (0.06, 0.3), (0.15, 0.3), (0.15, 0.5), (0.06, 0.5)],
+                0.045,
+                (26, 26, 26),
+            )
         elif kind == 1:
             sketch.shape([(-0.39, 0.03), (0.39, 0.03), (0, 0.76)], (148, 36, 40))
             sketch.shape([(-0.24, 0.12), (0.24, 0.12), (0, 0.57)], (196, 196, 190))
@@ -180,9 +239,11 @@ def road_sign(rng: np.random.RandomState) -> Texture:
         return sketch.texture(rng, 0.04)
     sketch = _Sketch(1.1, 0.8, 80)
     board, ink = (
-        ((24, 66, 46), (220, 218, 190)), ((36, 60, 108), (222, 222, 222)),
-        ((206, 206, 198), (30, 30, 30)), ((168, 140, 50), (24, 24, 24)),
-    )[rng.randint(4)]  # fmt: skip
+        ((24, 66, 46), (220, 218, 190)),
+        ((36, 60, 108), (222, 222, 222)),
+        ((206, 206, 198), (30, 30, 30)),
+        ((168, 140, 50), (24, 24, 24)),
+    )[rng.randint(4)]
     sketch.shape([(-0.54, 0.01), (0.54, 0.01), (0.54, 0.79), (-0.54, 0.79)], ink)
     sketch.shape([(-0.5, 0.05), (0.5, 0.05), (0.5, 0.75), (-0.5, 0.75)], board)
     for y in (0.6, 0.4, 0.2):
@@ -213,14 +274,50 @@ class Face(NamedTuple):
 
 
 _PROFILES: Sequence[Sequence[tuple[float, float]]] = (  # rear to front: metres along, metres high
-    ((0, 0.3), (0, 0.88), (0.1, 0.97), (0.45, 1.43), (1.75, 1.48), (2.6, 1.0), (3.5, 0.86), (3.74, 0.7),
-     (3.8, 0.3)),
-    ((0, 0.3), (0, 0.92), (0.62, 0.98), (1.25, 1.41), (2.3, 1.43), (3.2, 0.98), (4.1, 0.86), (4.38, 0.7),
-     (4.45, 0.3)),
-    ((0, 0.36), (0, 1.0), (0.06, 1.08), (0.24, 1.72), (2.3, 1.76), (3.0, 1.12), (4.0, 1.02), (4.28, 0.84),
-     (4.34, 0.36)),
-    ((0, 0.36), (0, 1.1), (0.02, 1.3), (0.06, 2.2), (3.2, 2.24), (3.95, 1.32), (4.55, 1.12), (4.76, 0.9),
-     (4.82, 0.36)),
+    (
+        (0, 0.3),
+        (0, 0.88),
+        (0.1, 0.97),
+        (0.45, 1.43),
+        (1.75, 1.48),
+        (2.6, 1.0),
+        (3.5, 0.86),
+        (3.74, 0.7),
+        (3.8, 0.3),
+    ),
+    (
+        (0, 0.3),
+        (0, 0.92),
+        (0.62, 0.98),
+        (1.25, 1.41),
+        (2.3, 1.43),
+        (3.2, 0.98),
+        (4.1, 0.86),
+        (4.38, 0.7),
+        (4.45, 0.3),
+    ),
+    (
+        (0, 0.36),
+        (0, 1.0),
+        (0.06, 1.08),
+        (0.24, 1.72),
+        (2.3, 1.76),
+        (3.0, 1.12),
+        (4.0, 1.02),
+        (4.28, 0.84),
+        (4.34, 0.36),
+    ),
+    (
+        (0, 0.36),
+        (0, 1.1),
+        (0.02, 1.3),
+        (0.06, 2.2),
+        (3.2, 2.24),
+        (3.95, 1.32),
+        (4.55, 1.12),
+        (4.76, 0.9),
+        (4.82, 0.36),
+    ),
 )
 
 
@@ -259,7 +356,9 @@ def car(rng: np.random.RandomState, index: int) -> Solid:
     waist = profile[2][1]
     faces: list[Face] = []
 
-    def add(points: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False) -> None:
+    def add(
+        points: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False
+    ) -> None:
         faces.append(Face(np.array(points, np.float64), colour, detail))
 
     def width(y: float) -> float:
@@ -274,22 +373,36 @@ def car(rng: np.random.RandomState, index: int) -> Solid:
         if index in (2, 4):  # the rear window and the windscreen
             a, b = (0.12, 0.88) if kind != 3 else (0.5, 0.92)
             inner = [
-                ((1 - t) * (w1 - 0.1) * s + t * (w2 - 0.07) * s, y1 + t * (y2 - y1), z1 + t * (z2 - z1))
+                (
+                    (1 - t) * (w1 - 0.1) * s + t * (w2 - 0.07) * s,
+                    y1 + t * (y2 - y1),
+                    z1 + t * (z2 - z1),
+                )
                 for s, t in ((-1, a), (1, a), (1, b), (-1, b))
             ]
             add(inner, _scale(glass, 1.1))
-            sky = [((p[0] + q[0]) / 2, (p[1] + q[1]) / 2, (p[2] + q[2]) / 2)
-                   for p, q in ((inner[0], inner[3]), (inner[1], inner[2]))]  # fmt: skip
+            sky = [
+                ((p[0] + q[0]) / 2, (p[1] + q[1]) / 2, (p[2] + q[2]) / 2)
+                for p, q in ((inner[0], inner[3]), (inner[1], inner[2]))
+            ]
             add([sky[0], sky[1], inner[2], inner[3]], _scale(glass, 2.0), True)
     # Its ends: bumpers, lamps, plates; z faces backwards at the rear and forwards at the front.
     nose = profile[-2]
     for z, sign, lamp, plate in (
-        (-0.01, 1, (150, 22, 20), (176, 152, 40)), (length + 0.01, -1, (206, 206, 198), (196, 196, 190)),
-    ):  # fmt: skip
+        (-0.01, 1, (150, 22, 20), (176, 152, 40)),
+        (length + 0.01, -1, (206, 206, 198), (196, 196, 190)),
+    ):
+
         def rectangle(
-            x1: float, x2: float, y1: float, y2: float, colour: Colour, detail: bool = False,
-            z: float = z, sign: int = sign,
-        ) -> None:  # fmt: skip
+            x1: float,
+            x2: float,
+            y1: float,
+            y2: float,
+            colour: Colour,
+            detail: bool = False,
+            z: float = z,
+            sign: int = sign,
+        ) -> None:
             slope = 0.0 if sign > 0 else (length - nose[0]) / (nose[1] - 0.3)
             corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
             add([(sign * x, y, z - slope * (y - 0.3)) for x, y in corners], colour, detail)
@@ -313,41 +426,93 @@ def car(rng: np.random.RandomState, index: int) -> Solid:
         x = sign * half
 
         def side(
-            points: Sequence[tuple[float, float]], colour: Colour, detail: bool = False,
-            inset: float = 0.0, sign: int = sign,
-        ) -> None:  # fmt: skip
+            points: Sequence[tuple[float, float]],
+            colour: Colour,
+            detail: bool = False,
+            inset: float = 0.0,
+            sign: int = sign,
+        ) -> None:
             ordered = points if sign > 0 else points[::-1]
             add([(sign * (width(y) - inset), y, z) for z, y in ordered][::-1], colour, detail)
 
         side(body, _scale(paint, 1.08))
         flank = waist - 0.3
-        for share, tone in ((0.86, 0.98), (0.7, 0.88), (0.54, 0.8), (0.48, 0.66), (0.3, 0.56), (0.12, 0.46)):
+        for share, tone in (
+            (0.86, 0.98),
+            (0.7, 0.88),
+            (0.54, 0.8),
+            (0.48, 0.66),
+            (0.3, 0.56),
+            (0.12, 0.46),
+        ):
             y = 0.3 + share * flank
             nose_z = length if y < 0.5 else length - 0.12
             side([(0.0, 0.3), (0.0, y), (nose_z, y), (nose_z, 0.3)], _scale(paint, tone))
         side([(0.2, 0.22), (0.2, 0.3), (length - 0.2, 0.3), (length - 0.2, 0.22)], (14, 14, 15))
         side(window, _scale(paint, 0.9))
         (z1, y1), (z2, y2), (z3, y3), (z4, y4) = window
-        pane = [(z1 + 0.22, y1 + 0.06), (z2 + 0.14, y2 - 0.08), (z3 - 0.02, y3 - 0.08), (z4 - 0.28, y4 + 0.06)]
+        pane = [
+            (z1 + 0.22, y1 + 0.06),
+            (z2 + 0.14, y2 - 0.08),
+            (z3 - 0.02, y3 - 0.08),
+            (z4 - 0.28, y4 + 0.06),
+        ]
         pane = pane if kind != 3 else [(z3 - 0.7, y1 + 0.02), (z3 - 0.7, y2 - 0.2), *pane[2:]]
         side(pane, glass)
-        side([*pane[:1], ((pane[0][0] + pane[1][0]) / 2, (y1 + y2) / 2),
-              ((pane[2][0] + pane[3][0]) / 2, (y3 + y4) / 2), pane[3]], _scale(glass, 0.72), True)  # fmt: skip
-        side([(pane[1][0], y2 - 0.16), *pane[1:3], (pane[2][0], y3 - 0.16)], _scale(glass, 1.7), True)
+        side(
+            [
+                *pane[:1],
+                ((pane[0][0] + pane[1][0]) / 2, (y1 + y2) / 2),
+                ((pane[2][0] + pane[3][0]) / 2, (y3 + y4) / 2),
+                pane[3],
+            ],
+            _scale(glass, 0.72),
+            True,
+        )
+        side(
+            [(pane[1][0], y2 - 0.16), *pane[1:3], (pane[2][0], y3 - 0.16)],
+            _scale(glass, 1.7),
+            True,
+        )
         middle = (pane[0][0] + pane[3][0]) / 2
-        side([(middle - 0.05, y1), (middle - 0.05, y2 - 0.05), (middle + 0.05, y2 - 0.05), (middle + 0.05, y1)],
-             _scale(paint, 0.6), True)  # fmt: skip
-        side([(middle, 0.34), (middle, waist), (middle + 0.03, waist), (middle + 0.03, 0.34)],
-             _scale(paint, 0.45), True)  # fmt: skip
-        side([(middle - 0.3, waist - 0.14), (middle - 0.3, waist - 0.1), (middle - 0.1, waist - 0.1),
-              (middle - 0.1, waist - 0.14)], _scale(paint, 0.5), True)  # fmt: skip
+        side(
+            [
+                (middle - 0.05, y1),
+                (middle - 0.05, y2 - 0.05),
+                (middle + 0.05, y2 - 0.05),
+                (middle + 0.05, y1),
+            ],
+            _scale(paint, 0.6),
+            True,
+        )
+        side(
+            [(middle, 0.34), (middle, waist), (middle + 0.03, waist), (middle + 0.03, 0.34)],
+            _scale(paint, 0.45),
+            True,
+        )
+        side(
+            [
+                (middle - 0.3, waist - 0.14),
+                (middle - 0.3, waist - 0.1),
+                (middle - 0.1, waist - 0.1),
+                (middle - 0.1, waist - 0.14),
+            ],
+            _scale(paint, 0.5),
+            True,
+        )
         for axle in (0.18 * length, 0.81 * length):
             for radius, rise, colour, detail in (
-                (0.38, 0.34, (14, 14, 15), False), (0.31, 0.31, (26, 26, 27), False),
-                (0.2, 0.31, (70, 71, 73), True), (0.15, 0.31, (92, 93, 95), True), (0.06, 0.31, (40, 40, 42), True),
-            ):  # fmt: skip
+                (0.38, 0.34, (14, 14, 15), False),
+                (0.31, 0.31, (26, 26, 27), False),
+                (0.2, 0.31, (70, 71, 73), True),
+                (0.15, 0.31, (92, 93, 95), True),
+                (0.06, 0.31, (40, 40, 42), True),
+            ):
                 rim = [
-                    (axle - radius * math.cos(a * math.pi / 6), max(0.0, rise + radius * math.sin(a * math.pi / 6)))
+                    (
+                        axle - radius * math.cos(a * math.pi / 6),
+                        max(0.0, rise + radius * math.sin(a * math.pi / 6)),
+                    )
                     for a in range(12)
                 ]
                 side(rim, colour, detail, -0.01)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seg_ros.datasets.street import figures, textures
-from seg_ros.datasets.street.textures import dice, random_state
+from . import figures, textures
+from .textures import dice, random_state
 
 BLOCK = 48.0  # metres of street laid out at a time
 LEFT, RIGHT = -1, 1
@@ -36,21 +36,36 @@ class Kit:
         rng = random_state(seed, 77)
         self.ground = textures.ground(rng)
         self.grain = np.clip(128 + 9 * textures.noise(rng, 512, 512), 0, 255).astype(np.uint8)
-        self.facades = [textures.facade(rng, (3, 2, 3, 4, 3, 3, 4)[index % 7], rng.randint(2, 6)) for index in range(18)]
+        self.facades = [
+            textures.facade(rng, (3, 2, 3, 4, 3, 3, 4)[index % 7], rng.randint(2, 6))
+            for index in range(18)
+        ]
         self.walls = [textures.side_wall(rng) for _ in range(5)]
         self.roofs = [textures.roof(rng) for _ in range(4)]
-        self.trees = [textures.bare_tree(rng) for _ in range(5)] + [textures.leafy_tree(rng) for _ in range(4)]
+        self.trees = [textures.bare_tree(rng) for _ in range(5)] + [
+            textures.leafy_tree(rng) for _ in range(4)
+        ]
         self.hedges = [textures.hedge(rng, 1.7) for _ in range(3)]
         self.woods = [textures.hedge(rng, 7.0) for _ in range(3)]
-        self.fences = [textures.fence(rng, kind) for kind in ('railings', 'railings', 'boards', 'railings')]
+        self.fences = [
+            textures.fence(rng, kind) for kind in ('railings', 'railings', 'boards', 'railings')
+        ]
         self.people = [figures.person(rng) for _ in range(10)]
-        self.cyclists = [[figures.cyclist(rng, towards=towards) for _ in range(3)] for towards in (False, True)]
+        self.cyclists = [
+            [figures.cyclist(rng, towards=towards) for _ in range(3)] for towards in (False, True)
+        ]
         self.bicycles = [figures.bicycle(rng) for _ in range(3)]
         self.signs = [figures.road_sign(rng) for _ in range(12)]
         self.lights = [figures.traffic_light(state) for state in range(3)]
         self.cars = [figures.car(rng, index) for index in range(22)]
-        self.bends = [(5.0 + 3 * rng.random_sample(), 58.0 + 20 * rng.random_sample(), 7 * rng.random_sample()),
-                      (1.6, 27.0, 7 * rng.random_sample())]  # fmt: skip
+        self.bends = [
+            (
+                5.0 + 3 * rng.random_sample(),
+                58.0 + 20 * rng.random_sample(),
+                7 * rng.random_sample(),
+            ),
+            (1.6, 27.0, 7 * rng.random_sample()),
+        ]
         self.phases = [2 * math.pi * rng.random_sample() for _ in range(8)]
         self.sun_side = LEFT if rng.random_sample() < 0.5 else RIGHT
         self._lots: dict[tuple[int, int], list[Lot]] = {}
@@ -79,7 +94,9 @@ class Kit:
                 elif chance < green + 0.07:
                     kind, width = 'street', 8.0
                 stop = end if end - start - width < 5 else start + width
-                lots.append(Lot(start, stop, kind, choice, front.size[1] * (0.92 + 0.2 * next(roll))))
+                lots.append(
+                    Lot(start, stop, kind, choice, front.size[1] * (0.92 + 0.2 * next(roll)))
+                )
                 start = stop
             if len(self._lots) > 200:  # a long drive forgets what lies behind
                 self._lots.clear()

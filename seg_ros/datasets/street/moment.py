@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from seg_ros.datasets.street.layout import Kit
-from seg_ros.datasets.street.textures import Pixels
+from .layout import Kit
+from .textures import Pixels
 
 SPEED = 8.0  # of the camera, in metres per second
 

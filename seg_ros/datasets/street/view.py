@@ -11,14 +11,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from seg_ros.datasets.street import figures
-from seg_ros.datasets.street.backdrop import paint_ground, paint_sky
-from seg_ros.datasets.street.canvas import (
-    BICYCLIST, BUILDING, Canvas, CAR, FENCE, PEDESTRIAN, POLE, SIGN, TREE,
-)  # fmt: skip
-from seg_ros.datasets.street.layout import BLOCK, KERBSIDE, LEFT, Lot, RIGHT, TRAFFIC, WALKERS
-from seg_ros.datasets.street.moment import Moment
-from seg_ros.datasets.street.textures import dice, FACADE_LINE, Pixels, ROAD_HALF_WIDTH, Texture
+from . import figures
+from .backdrop import paint_ground, paint_sky
+from .canvas import BICYCLIST, BUILDING, Canvas, CAR, FENCE, PEDESTRIAN, POLE, SIGN, TREE
+from .layout import BLOCK, KERBSIDE, LEFT, Lot, RIGHT, TRAFFIC, WALKERS
+from .moment import Moment
+from .textures import dice, FACADE_LINE, Pixels, ROAD_HALF_WIDTH, Texture
 
 VIEW = 150.0  # metres ahead that are drawn
 CAMERA_HEIGHT = 1.35
@@ -61,7 +59,9 @@ class View:
             corner = (middle + 12 * index, 7.5, VIEW)
             canvas.paste(wood, corner, (12, 0, 0), (0, -7.5, 0), TREE, 0.9)
         for side in (LEFT, RIGHT):
-            for block in range(math.floor(self.s / BLOCK), math.floor((self.s + VIEW) / BLOCK) + 1):
+            for block in range(
+                math.floor(self.s / BLOCK), math.floor((self.s + VIEW) / BLOCK) + 1
+            ):
                 self._frontage(side, block)
                 self._kerbside(side, block)
             self._walkers(side)
@@ -70,16 +70,24 @@ class View:
             draw()
         return canvas.pixels
 
-    def _along(self, s1: float, s2: float, side: int, u: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _along(
+        self, s1: float, s2: float, side: int, u: float
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Give where a front from `s1` to `s2` starts, at its left as seen from the road, and where it leads."""
         start, end = (s1, s2) if side == LEFT else (s2, s1)
         x = self.x(start, side * u)
         return (x, start - self.s), (self.x(end, side * u) - x, end - start)
 
     def _wall_of(
-        self, texture: Texture, span: tuple[float, float], side: int, u: float, height: float, label: int,
+        self,
+        texture: Texture,
+        span: tuple[float, float],
+        side: int,
+        u: float,
+        height: float,
+        label: int,
         shade: float = 1.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         (x, z), (dx, dz) = self._along(*span, side, u)
         self.canvas.paste(texture, (x, height, z), (dx, 0, dz), (0, -height, 0), label, shade)
 
@@ -99,26 +107,49 @@ class View:
         pitched = lot.choice % 3 > 0
         ridge = lot.height + (2.6 if pitched else 0.0)
         z = lot.start - self.s
-        if z > 0.5 and (previous is None or previous.kind != 'building' or previous.height < lot.height - 0.3):
+        if z > 0.5 and (
+            previous is None or previous.kind != 'building' or previous.height < lot.height - 0.3
+        ):
             x = self.x(lot.start, side * FACADE_LINE)
-            outline = [(x, 0, z), (x, lot.height, z), (x + side * 4.6, ridge, z),
-                       (x + side * 9.2, lot.height, z), (x + side * 9.2, 0, z)]  # fmt: skip
+            outline = [
+                (x, 0, z),
+                (x, lot.height, z),
+                (x + side * 4.6, ridge, z),
+                (x + side * 9.2, lot.height, z),
+                (x + side * 9.2, 0, z),
+            ]
             corner = (x if side > 0 else x - 9.2, ridge, z)
             canvas.paste(
-                kit.walls[lot.choice % len(kit.walls)], corner, (9.2, 0, 0), (0, -ridge, 0), BUILDING,
-                0.9 * shade, np.array(outline),
-            )  # fmt: skip
+                kit.walls[lot.choice % len(kit.walls)],
+                corner,
+                (9.2, 0, 0),
+                (0, -ridge, 0),
+                BUILDING,
+                0.9 * shade,
+                np.array(outline),
+            )
         if pitched:
             (x, z0), (dx, dz) = self._along(lot.start, lot.end, side, FACADE_LINE)
             tiles = kit.roofs[lot.choice % len(kit.roofs)]
             canvas.paste(
-                tiles, (x + side * 4.6, ridge, z0), (dx, 0, dz), (-side * 4.6, -2.6, 0), BUILDING, 1.1 * shade
+                tiles,
+                (x + side * 4.6, ridge, z0),
+                (dx, 0, dz),
+                (-side * 4.6, -2.6, 0),
+                BUILDING,
+                1.1 * shade,
             )
             if z > 1:
                 s = lot.start + 0.8
                 x, z1 = self.x(s, side * (FACADE_LINE + 3.6)), s - self.s
-                stack = np.array([(x, ridge - 1.2, z1), (x + 0.9 * side, ridge - 1.2, z1),
-                                  (x + 0.9 * side, ridge + 1.1, z1), (x, ridge + 1.1, z1)])  # fmt: skip
+                stack = np.array(
+                    [
+                        (x, ridge - 1.2, z1),
+                        (x + 0.9 * side, ridge - 1.2, z1),
+                        (x + 0.9 * side, ridge + 1.1, z1),
+                        (x, ridge + 1.1, z1),
+                    ]
+                )
                 canvas.polygon(stack, (92 * shade, 70 * shade, 60 * shade), BUILDING)
         front = kit.facades[lot.choice % len(kit.facades)]
         self._wall_of(front, (lot.start, lot.end), side, FACADE_LINE, lot.height, BUILDING, shade)
@@ -134,7 +165,17 @@ class View:
         wood = kit.woods[lot.choice % len(kit.woods)]
         span = (lot.start, lot.end)
         back = 9.0 if lot.kind == 'green' else 16.0
-        self.add(lot.end + 6, self._wall_of, wood, span, side, FACADE_LINE + back, 5.0 + lot.choice % 4, TREE, 0.8)
+        self.add(
+            lot.end + 6,
+            self._wall_of,
+            wood,
+            span,
+            side,
+            FACADE_LINE + back,
+            5.0 + lot.choice % 4,
+            TREE,
+            0.8,
+        )
         if lot.kind == 'street':
             return
         for _ in range(int((lot.end - lot.start) / 3.5)):
@@ -150,7 +191,9 @@ class View:
                 self.add(span[1] + 2, self._wall_of, hedge, span, side, FACADE_LINE, 1.6, TREE)
             if lot.choice % 5 > 0:
                 fence = kit.fences[lot.choice % len(kit.fences)]
-                self.add(span[1] + 2, self._wall_of, fence, span, side, FACADE_LINE - 0.1, 1.35, FENCE)
+                self.add(
+                    span[1] + 2, self._wall_of, fence, span, side, FACADE_LINE - 0.1, 1.35, FENCE
+                )
 
     def _tree(self, roll: Iterator[float], s: float, u: float, key: float) -> None:
         tree = _choose(self.kit.trees, roll)
@@ -183,7 +226,9 @@ class View:
                 span = (begin + 5 * piece, begin + 5 * piece + 5)
                 if span[1] > self.s + 0.5:
                     rail = kit.fences[3]
-                    self.add(span[1] + 1.4, self._wall_of, rail, span, side, KERB - 0.2, 1.1, FENCE)
+                    self.add(
+                        span[1] + 1.4, self._wall_of, rail, span, side, KERB - 0.2, 1.1, FENCE
+                    )
         crowded = (0.3, 0.5) if side == LEFT else (0.5, 0.6)
         parked = crowded[1] if next(roll) < crowded[0] else 0.06
         for slot in range(7):
@@ -196,21 +241,35 @@ class View:
         if 1.0 < s - self.s < VIEW:
             self.add(s + 1.5, draw, s, side, *args)
 
-    def _post(self, x: float, z: float, width: float, bottom: float, top: float, grey: float) -> None:
+    def _post(
+        self, x: float, z: float, width: float, bottom: float, top: float, grey: float
+    ) -> None:
         for share, tone in ((1.0, 0.7), (0.5, 1.25)):  # its dark side, its lit side
             half = width / 2
-            corners = [(x - half, bottom, z), (x - half + width * share, bottom, z),
-                       (x - half + width * share, top, z), (x - half, top, z)]  # fmt: skip
+            corners = [
+                (x - half, bottom, z),
+                (x - half + width * share, bottom, z),
+                (x - half + width * share, top, z),
+                (x - half, top, z),
+            ]
             self.canvas.polygon(np.array(corners), (grey * tone, grey * tone, grey * tone), POLE)
 
     def _lamp(self, s: float, side: int) -> None:
         x, z = self.x(s, side * KERB), s - self.s
         self._post(x, z, 0.15, 0, 7.6, 84)
         self._post(x, z, 0.22, 0, 1.3, 76)
-        arm = np.array([(x, 7.5, z), (x - side * 1.6, 8.0, z), (x - side * 1.6, 8.12, z), (x, 7.65, z)])
+        arm = np.array(
+            [(x, 7.5, z), (x - side * 1.6, 8.0, z), (x - side * 1.6, 8.12, z), (x, 7.65, z)]
+        )
         self.canvas.polygon(arm, (76, 78, 80), POLE)
-        head = np.array([(x - side * 1.4, 7.95, z), (x - side * 2.1, 8.0, z), (x - side * 2.1, 8.16, z),
-                         (x - side * 1.4, 8.16, z)])  # fmt: skip
+        head = np.array(
+            [
+                (x - side * 1.4, 7.95, z),
+                (x - side * 2.1, 8.0, z),
+                (x - side * 2.1, 8.16, z),
+                (x - side * 1.4, 8.16, z),
+            ]
+        )
         self.canvas.polygon(head, (110, 112, 112), POLE)
 
     def _bollard(self, s: float, side: int) -> None:
@@ -228,12 +287,17 @@ class View:
         slope = self.moment.slope(s)
         self.add(s + 0.3 * abs(u), self._draw_car, body, (self.x(s, u), z, slope), facing)
 
-    def _draw_car(self, body: figures.Solid, place: tuple[float, float, float], facing: int) -> None:
+    def _draw_car(
+        self, body: figures.Solid, place: tuple[float, float, float], facing: int
+    ) -> None:
         x, z, slope = place
         half = body.length / 2
         for grow, factor in ((0.35, 0.8), (0.02, 0.45)):
             w, l = body.half_width + grow, half + grow
-            corners = [(x + i * w + slope * j * l, 0.0, z + j * l) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+            corners = [
+                (x + i * w + slope * j * l, 0.0, z + j * l)
+                for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+            ]
             self.canvas.darken(np.array(corners), factor)
         self.canvas.solid(body, place, facing, CAR)
 
@@ -251,28 +315,53 @@ class View:
                     u = side * (ROAD_HALF_WIDTH + edge + 0.5 * next(roll) + 0.6 * mate)
                     somebody = _choose(kit.people, roll)
                     if 1.5 < s - self.s < VIEW:
-                        step = int(figures.STEPS * (self.time * (0.8 + 0.2 * pace) + pace)) % figures.STEPS
+                        step = (
+                            int(figures.STEPS * (self.time * (0.8 + 0.2 * pace) + pace))
+                            % figures.STEPS
+                        )
                         place = (self.x(s, u), 0.0, s - self.s)
                         self.add(s + 0.3 * abs(u), self._person, somebody[step], place)
 
     def _person(self, drawing: Texture, place: tuple[float, float, float]) -> None:
         x, _, z = place
-        self.canvas.darken(np.array([(x - 0.35, 0, z - 0.2), (x + 0.35, 0, z - 0.2), (x + 0.35, 0, z + 0.2),
-                                     (x - 0.35, 0, z + 0.2)]), 0.7)  # fmt: skip
+        self.canvas.darken(
+            np.array(
+                [
+                    (x - 0.35, 0, z - 0.2),
+                    (x + 0.35, 0, z - 0.2),
+                    (x + 0.35, 0, z + 0.2),
+                    (x - 0.35, 0, z + 0.2),
+                ]
+            ),
+            0.7,
+        )
         self.canvas.stand(drawing, place, PEDESTRIAN)
 
     def _traffic(self) -> None:
         """Note moving cars and cyclists: one car ahead, others and cyclists either way."""
         kit, t = self.kit, self.time
         gap = 19 + 7 * math.sin(t * 0.23 + 1.0) + 3 * math.sin(t * 0.57)
-        self._car(_choose(kit.cars, iter(dice(kit.seed, TRAFFIC))), self.s + gap, -1.6 + 0.1 * math.sin(t * 0.7), 1)
-        self._stream(-9.0 * t, 34.0, 10, lambda roll, s: self._car(
-            _choose(kit.cars, roll), s, 1.5 + 0.3 * next(roll), -1))  # fmt: skip
+        self._car(
+            _choose(kit.cars, iter(dice(kit.seed, TRAFFIC))),
+            self.s + gap,
+            -1.6 + 0.1 * math.sin(t * 0.7),
+            1,
+        )
+        self._stream(
+            -9.0 * t,
+            34.0,
+            10,
+            lambda roll, s: self._car(_choose(kit.cars, roll), s, 1.5 + 0.3 * next(roll), -1),
+        )
         self._stream(4.6 * t, 52.0, 11, lambda roll, s: self._cyclist(roll, s, -2.75, 0))
         self._stream(-4.6 * t, 110.0, 12, lambda roll, s: self._cyclist(roll, s, 2.75, 1))
 
     def _stream(
-        self, drift: float, spacing: float, which: int, draw: Callable[[Iterator[float], float], None]
+        self,
+        drift: float,
+        spacing: float,
+        which: int,
+        draw: Callable[[Iterator[float], float], None],
     ) -> None:
         """Note an endless row of things that all move by `drift` metres, `spacing` apart."""
         first = math.floor((self.s - drift) / spacing) - 1
@@ -288,8 +377,17 @@ class View:
 
     def _draw_cyclist(self, rider: list[Texture], cycle: Texture, s: float, u: float) -> None:
         x, z = self.x(s, u), s - self.s
-        self.canvas.darken(np.array([(x - 0.25, 0, z - 0.8), (x + 0.25, 0, z - 0.8), (x + 0.25, 0, z + 0.8),
-                                     (x - 0.25, 0, z + 0.8)]), 0.6)  # fmt: skip
+        self.canvas.darken(
+            np.array(
+                [
+                    (x - 0.25, 0, z - 0.8),
+                    (x + 0.25, 0, z - 0.8),
+                    (x + 0.25, 0, z + 0.8),
+                    (x - 0.25, 0, z + 0.8),
+                ]
+            ),
+            0.6,
+        )
         slope = self.moment.slope(s)
         corner = (x - 0.88 * slope, 1.1, z - 0.88)
         if corner[2] > 0.5:

@@ -1,0 +1,191 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the node share: a small network, the node as a process, a peer on the graph."""
+
+from collections.abc import Callable
+from pathlib import Path
+import re
+import subprocess
+import sys
+from threading import Thread
+from time import monotonic, sleep
+
+import cv2
+import numpy as np
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParametersAtomically
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+import torch
+from torch.nn.functional import interpolate
+
+from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
+from seg_ros.inference.labels import CAMVID
+from seg_ros.models import build_model
+
+INPUT_SIZE = 96, 128
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def make_checkpoint(path: Path, seed: int) -> Path:
+    """Write an untrained network, normalised so that it sees many classes in a picture."""
+    torch.manual_seed(seed)
+    spec = {'name': 'bisenetv2', 'num_classes': len(CAMVID), 'head_width': 64}
+    network = build_model(spec).train()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0  # so that one pass is enough
+    with torch.no_grad():
+        network(interpolate(torch.randn(2, 3, 6, 8), INPUT_SIZE))
+    save_checkpoint(path, Checkpoint(network.eval(), spec, CAMVID, INPUT_SIZE))
+    return path
+
+
+def picture(seed: int, height: int, width: int) -> np.ndarray:
+    """Make RGB blobs of many colours."""
+    blobs = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return cv2.resize(blobs, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def wait_until(done: Callable[[], object], timeout: float = 20.0) -> bool:
+    """Ask until the answer is yes, or the time is over; return whether it was yes."""
+    end = monotonic() + timeout
+    while not done():
+        if monotonic() > end:
+            return False
+        sleep(0.01)
+    return True
+
+
+class NodeProcess:
+    """
+    The node in a process of its own; a context manager that kills it if a test left it.
+
+    :param parameters: by name, as YAML.
+    :param options: further arguments after ``--ros-args``.
+    """
+
+    def __init__(self, *options: str, **parameters: object) -> None:
+        settings = [f'{name.replace("__", ".")}:={value}' for name, value in parameters.items()]
+        arguments = [part for setting in settings for part in ('-p', setting)]
+        self.log = ''
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'seg_ros.nodes.segmentation_node', '--ros-args']
+            + [*arguments, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self.log += line
+
+    def wait_for_log(self, pattern: str, timeout: float = 40.0) -> None:
+        """Wait for a pattern anywhere in the log so far."""
+        found = wait_until(
+            lambda: re.search(pattern, self.log) or self._process.poll() is not None, timeout
+        )
+        assert found and re.search(pattern, self.log), f'{pattern!r} is not in:\n{self.log}'
+
+    def send_signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Return the exit code."""
+        code = self._process.wait(timeout)
+        self._reader.join(5)
+        return code
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def __enter__(self) -> 'NodeProcess':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Peer:
+    """The test's own node: publishes images, listens, and sets parameters."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[tuple[list, Subscription]] = []
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node('peer', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def close(self) -> None:
+        rclpy.try_shutdown(context=self._context)
+        self._thread.join()
+
+    def publisher(self, kind: type, topic: str, qos: QoSProfile | int = 10):
+        """Return a publisher that has a subscriber already."""
+        publisher = self.node.create_publisher(kind, topic, qos)
+        assert wait_until(publisher.get_subscription_count), f'nobody subscribes to {topic}'
+        return publisher
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile | int = 10) -> list:
+        """Return a list to which every message is appended; there is a publisher already."""
+        messages: list = []
+        subscription = self.node.create_subscription(kind, topic, messages.append, qos)
+        self._subscriptions.append((messages, subscription))
+        assert wait_until(lambda: self.node.count_publishers(topic)), f'nobody offers {topic}'
+        sleep(0.2)  # until the publisher knows, too
+        return messages
+
+    def forget(self, messages: list) -> None:
+        """End what :meth:`listen` began."""
+        for heard, subscription in self._subscriptions:
+            if heard is messages:
+                self.node.destroy_subscription(subscription)
+
+    def call(self, kind: type, service: str, request, timeout: float = 40.0):
+        """Call a service and return its response."""
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(20), f'nobody serves {service}'
+        future = client.call_async(request)
+        assert wait_until(future.done, timeout), f'no answer from {service}'
+        return future.result()
+
+    def set_parameters(self, node: str, **values: object):
+        """Set parameters in one atomic call; return the result."""
+        parameters: list[ParameterMessage] = [
+            Parameter(name.replace('__', '.'), value=value).to_parameter_msg()
+            for name, value in values.items()
+        ]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        service = f'{node}/set_parameters_atomically'
+        return self.call(SetParametersAtomically, service, request).result
+
+
+def stamp_of(message) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def find(messages: list, stamp: tuple[int, int], timeout: float = 20.0):
+    """Return the one message of this stamp, waiting for it."""
+    assert wait_until(lambda: any(stamp_of(m) == stamp for m in messages), timeout), (
+        f'no answer for {stamp}; got {[stamp_of(m) for m in messages]}'
+    )
+    (message,) = [m for m in messages if stamp_of(m) == stamp]
+    return message

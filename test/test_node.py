@@ -1,0 +1,483 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The real node, in its own process, over real DDS."""
+
+from array import array
+from itertools import count
+from pathlib import Path
+import re
+import signal
+from time import sleep
+
+import cv2
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from node_fixtures import (
+    BEST_EFFORT,
+    find,
+    INPUT_SIZE,
+    make_checkpoint,
+    NodeProcess,
+    Peer,
+    picture,
+    stamp_of,
+    wait_until,
+)
+import numpy as np
+import pytest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from seg_ros.inference.image_file import decode_image, encode_image
+from seg_ros.inference.overlay import colorize, overlay
+from seg_ros.inference.segmenter import Segmenter
+from seg_ros.nodes.image_message import to_array, to_rgb
+
+NODE = '/segmentation_node'
+CONFIG = Path(__file__).parents[1] / 'config/segment.yaml'
+STAMPS = count(1)
+
+FORMS = {
+    'rgb8': lambda rgb: rgb,
+    'bgr8': lambda rgb: rgb[..., ::-1],
+    'rgba8': lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA),
+    'bgra8': lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA),
+    'mono8': lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY),
+}
+
+
+def new_header(frame_id='optical'):
+    header = Header(frame_id=frame_id)
+    header.stamp.sec, header.stamp.nanosec = 1_700_000_000 + next(STAMPS), 123_456_789
+    return header
+
+
+def image_message(rgb, encoding='bgr8', padding=0, frame_id='optical'):
+    pixels = np.ascontiguousarray(FORMS[encoding](rgb))
+    height, width = pixels.shape[:2]
+    rows = np.hstack(
+        [pixels.reshape(height, -1), np.full((height, padding), 0xA5, np.uint8)]
+    )
+    return Image(
+        header=new_header(frame_id),
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=rows.shape[1],
+        data=array('B', rows.tobytes()),
+    )
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    """Two untrained networks that disagree."""
+    folder = tmp_path_factory.mktemp('models')
+    return [make_checkpoint(folder / f'{seed}.safetensors', seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope='module')
+def predict(models):
+    segmenter = Segmenter(models[0])
+    return segmenter.predict
+
+
+@pytest.fixture(scope='module')
+def peer():
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def listen(peer):
+    """As ``peer.listen``, for one test only."""
+    heard = []
+
+    def listen(*arguments):
+        heard.append(peer.listen(*arguments))
+        return heard[-1]
+
+    yield listen
+    for messages in heard:
+        peer.forget(messages)
+
+
+@pytest.fixture(scope='module')
+def node(models):
+    """One node with two cameras, for all tests that leave it as they found it."""
+    with NodeProcess(cameras='[front, rear]', model=models[0]) as process:
+        process.wait_for_log('subscribing to /rear/image_raw')
+        yield process
+
+
+@pytest.fixture(scope='module')
+def front(peer, node):
+    return peer.publisher(Image, '/front/image_raw')
+
+
+@pytest.fixture(scope='module')
+def rear(peer, node):
+    return peer.publisher(Image, '/rear/image_raw')
+
+
+@pytest.fixture(scope='module')
+def front_masks(peer, node):
+    return peer.listen(Image, '/front/segmentation/mask')
+
+
+@pytest.fixture(scope='module')
+def rear_masks(peer, node):
+    return peer.listen(Image, '/rear/segmentation/mask')
+
+
+def ask(publisher, masks, message):
+    """Publish an image and return its mask message."""
+    publisher.publish(message)
+    return find(masks, stamp_of(message))
+
+
+@pytest.mark.parametrize('padding', [0, 7])
+@pytest.mark.parametrize('encoding', FORMS)
+def test_masks_are_those_of_predict(front, front_masks, predict, encoding, padding):
+    message = image_message(picture(3, 150, 201), encoding, padding, frame_id='front_optical')
+    mask = ask(front, front_masks, message)
+    expected = predict(to_rgb(message)).labels
+    assert len(np.unique(expected)) > 3
+    np.testing.assert_array_equal(to_array(mask), expected)
+    assert mask.header == message.header
+    assert (mask.encoding, mask.width, mask.height, mask.step) == ('mono8', 201, 150, 201)
+
+
+def test_cameras_of_different_sizes_get_their_own_masks(
+    front, rear, front_masks, rear_masks, predict
+):
+    for i in range(3):
+        ahead = image_message(picture(10 + i, 120, 160), frame_id='front_optical')
+        behind = image_message(picture(20 + i, 200, 96), frame_id='rear_optical')
+        front.publish(ahead)
+        rear.publish(behind)
+        for masks, message in ((front_masks, ahead), (rear_masks, behind)):
+            mask = find(masks, stamp_of(message))
+            assert mask.header == message.header
+            np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+
+
+def test_another_size_mid_stream(front, front_masks, predict):
+    for height, width in ((60, 80), (240, 320), (33, 47), (1, 1)):
+        message = image_message(picture(4, height, width))
+        mask = ask(front, front_masks, message)
+        np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+
+
+def test_of_a_burst_the_newest_frame_is_answered(front, front_masks, predict):
+    before = len(front_masks)
+    messages = [image_message(picture(30 + i, 300, 400)) for i in range(20)]
+    for message in messages:
+        front.publish(message)
+    mask = find(front_masks, stamp_of(messages[-1]))
+    np.testing.assert_array_equal(to_array(mask), predict(to_rgb(messages[-1])).labels)
+    stamps = [stamp_of(m) for m in front_masks[before:]]
+    assert stamps == sorted(stamps)
+    assert len(stamps) < len(messages)
+
+
+def spoil(message, **changes):
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def test_a_bad_camera_is_named_and_the_good_one_goes_on(
+    front, rear, front_masks, rear_masks, node, predict
+):
+    faults = [
+        {'encoding': 'smell16'},
+        {'height': 0},
+        {'height': 31},
+        {'data': array('B')},
+        {'step': 3},
+    ]
+    before = len(rear_masks)
+    for fault in faults * 3:
+        rear.publish(spoil(image_message(picture(5, 30, 40)), **fault))
+        good = image_message(picture(6, 64, 64))
+        mask = ask(front, front_masks, good)
+        np.testing.assert_array_equal(to_array(mask), predict(to_rgb(good)).labels)
+    node.wait_for_log(
+        r"camera rear: image dropped \(1 so far\): expected an encoding of .*found 'smell16'", 5
+    )
+    assert node.log.count('camera rear: image dropped') < len(faults)  # throttled
+    assert 'camera front: image dropped' not in node.log
+    good = image_message(picture(5, 30, 40))
+    ask(rear, rear_masks, good)
+    assert len(rear_masks) == before + 1
+
+
+def test_what_is_heard_besides_the_mask(listen, front, front_masks, predict, models):
+    image = picture(7, 90, 110)
+    palette = Segmenter(models[0]).labels.palette
+    topics = {
+        name: listen(kind, f'/front/segmentation/{name}')
+        for name, kind in {
+            'confidence': Image,
+            'color': Image,
+            'overlay': Image,
+            'overlay/compressed': CompressedImage,
+            'mask/compressed': CompressedImage,
+        }.items()
+    }
+    message = image_message(image)
+    labels = to_array(ask(front, front_masks, message))
+    heard = {name: find(messages, stamp_of(message)) for name, messages in topics.items()}
+    assert all(m.header == message.header for m in heard.values())
+    np.testing.assert_array_equal(
+        to_array(heard['confidence']), predict(image, confidence=True).confidence
+    )
+    assert heard['color'].encoding == heard['overlay'].encoding == 'bgr8'
+    np.testing.assert_array_equal(to_rgb(heard['color']), colorize(labels, palette))
+    blended = overlay(image, labels, palette, 0.5)
+    np.testing.assert_array_equal(to_rgb(heard['overlay']), blended)
+    jpeg = decode_image(heard['overlay/compressed'].data)
+    np.testing.assert_array_equal(jpeg, decode_image(encode_image(blended, '.jpg')))
+    png = np.frombuffer(heard['mask/compressed'].data, np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), labels)
+
+
+def test_output_at_the_networks_size_with_camera_info_to_match(peer, listen, front, front_masks):
+    info = CameraInfo(width=400, height=300, distortion_model='plumb_bob', d=[0.1] * 5)
+    info.k = [400.0, 0.0, 200.0, 0.0, 410.0, 150.0, 0.0, 0.0, 1.0]
+    info.p = [400.0, 0.0, 200.0, -40.0, 0.0, 410.0, 150.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info.roi.x_offset, info.roi.width, info.roi.y_offset, info.roi.height = 100, 200, 30, 150
+    sender = peer.publisher(CameraInfo, '/front/camera_info')
+    infos = listen(CameraInfo, '/front/segmentation/camera_info')
+    overlays = listen(Image, '/front/segmentation/overlay')
+    sender.publish(info)
+    sleep(0.3)
+    message = image_message(picture(8, 300, 400))
+    full = ask(front, front_masks, message)
+    same = find(infos, stamp_of(message))
+    assert same.header == message.header
+    assert (same.width, same.height, same.roi) == (400, 300, info.roi)
+    np.testing.assert_array_equal([*same.k, *same.p], [*info.k, *info.p])
+
+    assert peer.set_parameters(NODE, output_size='network').successful
+    message = image_message(picture(8, 300, 400))
+    small = ask(front, front_masks, message)
+    scaled = find(infos, stamp_of(message))
+    picture_of = find(overlays, stamp_of(message))
+    assert peer.set_parameters(NODE, output_size='camera').successful
+
+    height, width = INPUT_SIZE
+    assert (small.width, small.height, small.step) == (width, height, width)
+    assert (scaled.width, scaled.height) == (width, height)
+    assert (picture_of.width, picture_of.height) == (width, height)
+    # Each pixel is the one of the full mask at its centre.
+    rows = (np.arange(height) + 0.5) * 300 // height
+    columns = (np.arange(width) + 0.5) * 400 // width
+    expected = to_array(full)[np.ix_(rows.astype(int), columns.astype(int))]
+    assert np.mean(to_array(small) == expected) > 0.99
+    x, y = width / 400, height / 300
+    np.testing.assert_allclose(scaled.k, [400 * x, 0, 200 * x, 0, 410 * y, 150 * y, 0, 0, 1])
+    np.testing.assert_allclose(
+        scaled.p, [400 * x, 0, 200 * x, -40 * x, 0, 410 * y, 150 * y, 0, 0, 0, 1, 0]
+    )
+    roi = scaled.roi
+    assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (32, 9, 64, 48)
+
+
+def test_parameters_change_between_frames(peer, front, front_masks, models, predict):
+    image = picture(9, 100, 140)
+    for changes in (
+        {'model': str(models[1])},
+        {'input_height': 64, 'input_width': 160},
+        {'model': str(models[0]), 'input_height': 0, 'input_width': 0},
+    ):
+        result = peer.set_parameters(NODE, **changes)
+        assert result.successful, result.reason
+        expected = Segmenter(
+            changes.get('model', models[1]),
+            input_height=changes['input_height'] if 'input_height' in changes else 0,
+            input_width=changes['input_width'] if 'input_width' in changes else 0,
+        ).predict(image)
+        mask = ask(front, front_masks, image_message(image))
+        np.testing.assert_array_equal(to_array(mask), expected.labels)
+
+    confidence = predict(image, confidence=True).confidence
+    threshold = float(np.median(confidence)) / 255
+    assert peer.set_parameters(NODE, confidence_threshold=threshold).successful
+    mask = to_array(ask(front, front_masks, image_message(image)))
+    assert peer.set_parameters(NODE, confidence_threshold=0.0).successful
+    expected = predict(image, confidence_threshold=threshold).labels
+    assert 0.1 < np.mean(expected == 255) < 0.9
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'model': 'no_such_network'}, "expected a shipped network .*found 'no_such_network'"),
+        ({'model': __file__}, 'expected a checkpoint of seg_ros'),
+        ({'device': 'cuda:99'}, 'device: expected auto or one of cpu.*cuda:99'),
+        ({'precision': 'fp12'}, "precision: expected one of auto, .*found 'fp12'"),
+        ({'input_height': 10_000}, 'input_height out of range'),
+        ({'overlay_opacity': 1.5}, 'overlay_opacity out of range'),
+        ({'overlay_opacity': 1}, 'Wrong parameter type'),
+        ({'confidence_threshold': -0.1}, 'confidence_threshold out of range'),
+        ({'output_size': 'huge'}, 'expected one of camera, network'),
+        ({'overlay_opacity': 0.9, 'model': 'no_such_network'}, 'no_such_network'),
+        ({'cameras': ['other']}, 'read-only parameter: cameras'),
+        ({'transport': 'compressed'}, 'read-only parameter: transport'),
+        ({'autostart': False}, 'read-only parameter: autostart'),
+        ({'front__image_topic': 'x'}, 'read-only parameter: front.image_topic'),
+    ],
+)
+def test_what_cannot_be_is_refused_and_the_old_network_goes_on(
+    peer, front, front_masks, predict, changes, reason
+):
+    result = peer.set_parameters(NODE, **changes)
+    assert not result.successful
+    assert re.search(reason, result.reason), result.reason
+    message = image_message(picture(11, 80, 80))
+    mask = ask(front, front_masks, message)
+    np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+
+
+def test_auto_reliability_follows_the_publishers(peer, node, rear_masks, predict):
+    """Reliable for as long as all are; best effort with the first that is not."""
+    start = len(node.log)
+    sensor = peer.node.create_publisher(Image, '/rear/image_raw', BEST_EFFORT)
+    node.wait_for_log(r'camera rear: subscribing to /rear/image_raw, best_effort \(auto', 10)
+    assert wait_until(sensor.get_subscription_count)
+    message = image_message(picture(12, 60, 80))
+    mask = ask(sensor, rear_masks, message)
+    np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+    peer.node.destroy_publisher(sensor)
+    assert wait_until(lambda: 'rear/image_raw, reliable (auto' in node.log[start:], 10)
+
+
+def test_incompatible_publishers_are_reported_with_the_fix(peer, node, rear):
+    assert peer.set_parameters(NODE, reliability='reliable').successful
+    sleep(1)
+    sensor = peer.node.create_publisher(Image, '/rear/image_raw', BEST_EFFORT)
+    node.wait_for_log('a publisher of /rear/image_raw offers best effort only.*Set reliability', 10)
+    peer.node.destroy_publisher(sensor)
+    assert peer.set_parameters(NODE, reliability='auto').successful
+
+
+def test_the_node_outlived_all_this(node):
+    assert node.running
+    assert 'Traceback' not in node.log
+
+
+def test_compressed_images_in_a_namespace_with_the_parameter_file(peer, models, predict):
+    """Also remapped, and from a best-effort publisher, as cameras often are."""
+    with NodeProcess(
+        *('--params-file', str(CONFIG), '-r', '__ns:=/car', '-r', 'camera/image_raw:=/usb/image'),
+        model=models[0],
+        transport='compressed',
+    ) as process:
+        process.wait_for_log('subscribing to /usb/image/compressed')
+        camera = peer.node.create_publisher(CompressedImage, '/usb/image/compressed', BEST_EFFORT)
+        masks = peer.listen(Image, '/car/camera/segmentation/mask')
+        process.wait_for_log('best_effort', 10)
+        assert wait_until(camera.get_subscription_count)
+        jpeg = encode_image(picture(13, 150, 200), '.jpg')
+        message = CompressedImage(header=new_header(), format='jpeg', data=array('B', jpeg))
+        mask = ask(camera, masks, message)
+        np.testing.assert_array_equal(to_array(mask), predict(decode_image(jpeg)).labels)
+        assert mask.header == message.header
+        camera.publish(CompressedImage(header=new_header(), data=array('B', b'no JPEG')))
+        process.wait_for_log('camera camera: image dropped .*expected a JPEG')
+        camera.publish(spoil(message, header=new_header()))
+        find(masks, stamp_of(message))
+
+
+def test_sigterm_ends_it_with_0_while_frames_flow(peer, models):
+    with NodeProcess(cameras='[busy]', model=models[0]) as process:
+        process.wait_for_log('subscribing')
+        camera = peer.publisher(Image, '/busy/image_raw')
+        masks = peer.listen(Image, '/busy/segmentation/mask')
+        message = image_message(picture(14, 480, 640))
+        while not masks:
+            camera.publish(message)
+            sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        for _ in range(20):
+            camera.publish(message)
+            sleep(0.02)
+        assert process.wait() == 0, process.log
+        assert 'Traceback' not in process.log
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('delay', [0.0, 0.4, 0.8, 1.2])
+def test_a_signal_while_loading_ends_it_with_0(models, number, delay):
+    with NodeProcess(model=models[0], autostart='true') as process:
+        sleep(0.7 + delay)
+        process.send_signal(number)
+        process.send_signal(number)  # A terminal and ros2 launch send one each.
+        assert process.wait() == 0, process.log
+        assert 'Traceback' not in process.log
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'expected'),
+    [
+        ({'model': 'nowhere'}, "expected a shipped network .*found 'nowhere'.*Check the name"),
+        ({'device': 'cuda:99'}, "expected auto or one of cpu.*found 'cuda:99'.*check nvidia-smi"),
+        ({'input_height': 'tall'}, "input_height: expected int from 0 to 8192.*'tall'.*Correct it"),
+        ({'overlay_opacity': 2.0}, 'overlay_opacity: expected float from 0.0 to 1.0.*value: 2.0'),
+        ({'transport': 'pigeon'}, "transport: expected one of raw, compressed; found 'pigeon'"),
+        ({'cameras': '[a, a]'}, r"expected one or more different names.*found \['a', 'a'\]"),
+        ({'cameras': '[a b]'}, "expected what can stand in a topic name.*found 'a b'"),
+    ],
+)
+def test_what_cannot_start_exits_with_1_and_says_why(models, parameters, expected):
+    with NodeProcess(**{'model': models[0], **parameters}) as process:
+        assert process.wait() == 1
+        process.wait_for_log(f'(?s){expected}', 1)
+        assert 'Traceback' not in process.log
+
+
+def test_lifecycle_under_a_manager(peer, models, predict):
+    with NodeProcess(
+        '-r', '__node:=managed', cameras='[top]', model='nowhere', autostart='false'
+    ) as process:
+
+        def change(transition):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            return peer.call(ChangeState, '/managed/change_state', request).success
+
+        def state():
+            return peer.call(GetState, '/managed/get_state', GetState.Request()).current_state.label
+
+        def subscribers():
+            return peer.node.count_subscribers('/top/image_raw')
+
+        assert state() == 'unconfigured'
+        assert not change(Transition.TRANSITION_CONFIGURE)
+        process.wait_for_log('cannot be configured: .*nowhere')
+        assert state() == 'unconfigured'
+        assert peer.set_parameters('/managed', model=str(models[0])).successful
+        camera = peer.node.create_publisher(Image, '/top/image_raw', 10)
+        for _ in range(2):
+            assert change(Transition.TRANSITION_CONFIGURE)
+            assert state() == 'inactive'
+            masks = peer.listen(Image, '/top/segmentation/mask')
+            assert subscribers() == 0
+            for _ in range(2):
+                assert change(Transition.TRANSITION_ACTIVATE)
+                assert state() == 'active'
+                assert wait_until(camera.get_subscription_count)
+                message = image_message(picture(15, 70, 90))
+                mask = ask(camera, masks, message)
+                np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+                assert change(Transition.TRANSITION_DEACTIVATE)
+                assert state() == 'inactive'
+                assert wait_until(lambda: not subscribers())
+            assert change(Transition.TRANSITION_CLEANUP)
+            assert state() == 'unconfigured'
+        assert change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+        assert state() == 'finalized'
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0, process.log

@@ -75,7 +75,7 @@ class NodeProcess:
         self.log = ''
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'seg_ros.nodes.segmentation_node', '--ros-args']
-            + [*arguments, *options],
+            + [*options, *arguments],  # what comes last wins
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,6 +7,8 @@ from itertools import count
 from pathlib import Path
 import re
 import signal
+import subprocess
+import sys
 from time import sleep
 
 import cv2
@@ -410,14 +412,32 @@ def test_sigterm_ends_it_with_0_while_frames_flow(peer, models):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('delay', [0.0, 0.4, 0.8, 1.2])
+@pytest.mark.parametrize('delay', [0.0, 0.5, 1.0])
 def test_a_signal_while_loading_ends_it_with_0(models, number, delay):
-    with NodeProcess(model=models[0], autostart='true') as process:
-        sleep(0.7 + delay)
+    with NodeProcess(model=models[0]) as process:
+        process.wait_for_log('loading')
+        sleep(delay)
         process.send_signal(number)
         process.send_signal(number)  # A terminal and ros2 launch send one each.
         assert process.wait() == 0, process.log
         assert 'Traceback' not in process.log
+
+
+def test_a_signal_before_ros_is_there_to_hear_it_ends_it_with_0():
+    code = """
+import os, signal, sys
+import rclpy
+from seg_ros.nodes.segmentation_node import main
+init = rclpy.init
+def interrupted_init(**options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    init(**options)
+rclpy.init = interrupted_init
+sys.exit(main([]))
+"""
+    process = subprocess.run([sys.executable, '-c', code], timeout=30, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    assert b'loading' not in process.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 """
 A synthetic drive through a street, with exact labels in CamVid's classes.
 
-The street is a function of the seed and of the distance along the road, its traffic one of the time as well:
-any frame can be drawn on its own. The world is flat and traffic keeps left; the camera is a pin-hole 1.35 m
-above the ground. Turns of the camera are small enough to be drawn as shears.
+The street is a function of the seed and of the distance along the road, its traffic one of the
+time as well: any frame can be drawn on its own. The world is flat and traffic keeps left; the
+camera is a pin-hole 1.35 m above the ground. Its turns are small enough to be drawn as shears.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .street import textures
 from .street.layout import FRAME, kit_of
 from .street.moment import Moment
 from .street.textures import Pixels, random_state
-from .street.view import View
+from .street.view import draw
 
 
 class SampleDrive:
@@ -56,7 +56,7 @@ class SampleDrive:
 
     @property
     def camera_matrix(self) -> NDArray[np.float64]:
-        """The 3x3 matrix that maps x right, y down, z ahead to pixels, a pixel's centre being whole."""
+        """The 3x3 matrix from x right, y down, z ahead to pixels; a pixel's centre is whole."""
         width, height = self.size
         f = self.focal
         return np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]], np.float64)
@@ -73,7 +73,7 @@ class SampleDrive:
         """
         index = range(self.frames)[index]
         moment = Moment(self._kit, index / self.rate)
-        pixels = View(moment, self.size, self.focal).draw()
+        pixels = draw(moment, self.size, self.focal)
         image = self._optics.photograph(pixels[..., :3], moment, index)
         return image, pixels[..., 3].copy()
 

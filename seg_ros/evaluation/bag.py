@@ -189,7 +189,7 @@ class BagWriter:
         )
         self._write(topic, kind, stamp_ns, message)
 
-    def _header(self, stamp_ns: int, frame_id: str) -> object:
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
         seconds, nanoseconds = divmod(stamp_ns, 10**9)
         stamp = self._types.types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
         return self._types.types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
@@ -259,9 +259,9 @@ def read_messages(
     """
     with _opened(path) as reader:
         for connection, time, content in _messages(reader, path, topics):
-            if not reader.is2:
-                content = reader.typestore.ros1_to_cdr(content, connection.msgtype)
-            yield connection.topic, connection.msgtype, time, bytes(content)
+            kind = connection.msgtype
+            cdr = content if reader.is2 else reader.typestore.ros1_to_cdr(content, kind)
+            yield connection.topic, kind, time, bytes(cdr)
 
 
 def read_images(path: str | Path, topic: str | None = None) -> Iterator[tuple[int, str, Image]]:

@@ -13,7 +13,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 Message = tuple[str, str, int, bytes]
@@ -21,6 +21,9 @@ Message = tuple[str, str, int, bytes]
 
 CLOCK_PERIOD = 0.025
 """Seconds between two messages on /clock."""
+
+SETTLE_SECONDS = 0.5
+"""How long the other side may need to find us once we have found it."""
 
 DRAIN_SECONDS = 5
 """How long subscribers have to acknowledge the last messages."""
@@ -37,10 +40,11 @@ def play(
     loop: bool = False,
     clock: bool = False,
     wait_for_subscribers: float = 0.0,
+    best_effort: bool = False,
     on_publish: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, int]:
     """
-    Publish messages in their recorded rhythm, reliably.
+    Publish messages in their recorded rhythm.
 
     A message that is late is published at once, never skipped. Ctrl-C ends it early and cleanly.
 
@@ -50,6 +54,7 @@ def play(
     :param loop: start over at the end, until interrupted.
     :param clock: also publish the recorded time on /clock.
     :param wait_for_subscribers: seconds to wait at most until every topic has one.
+    :param best_effort: offer that instead of reliable delivery, as many camera drivers do.
     :param on_publish: called with topic, recorded and real nanoseconds as each message is sent.
     :returns: how many messages were published on each topic.
     :raises PlayerError: no messages, a rate that is not positive, or a type not installed here.
@@ -62,10 +67,14 @@ def play(
     context = Context()
     rclpy.init(context=context)
     counts = dict.fromkeys(types, 0)
+    qos = QoSProfile(
+        depth=10,
+        reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
+    )
     try:
         node = rclpy.create_node('player', context=context)
         publishers = {
-            topic: node.create_publisher(_message_class(kind), topic, QoSProfile(depth=10))
+            topic: node.create_publisher(_message_class(kind), topic, qos)
             for topic, kind in types.items()
         }
         ticks = node.create_publisher(Clock, '/clock', QoSProfile(depth=1)) if clock else None
@@ -107,6 +116,9 @@ def _wait(publishers: Iterable[Publisher], seconds: float) -> None:
     end = monotonic() + seconds
     while monotonic() < end and not all(p.get_subscription_count() for p in publishers):
         sleep(0.02)
+    if seconds > 0:
+        # A subscriber that we know may not know us yet, and what it gets before that is lost.
+        sleep(SETTLE_SECONDS)
 
 
 def _sleep_until(moment: float, recorded: int, rate: float, ticks: Publisher | None) -> None:

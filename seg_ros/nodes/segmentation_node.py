@@ -191,11 +191,12 @@ class SegmentationNode(LifecycleNode):
 
         :raises ValueError: such a network cannot be had; the message says why and what to do.
         """
-        # Here, as PyTorch takes seconds to import, and a signal shall not wait for that.
-        from ..inference.segmenter import Segmenter
-
         start = monotonic()
         model, height, width, device, precision = (values[name] for name in NETWORK_PARAMETERS)
+        self.get_logger().info(f'loading {model}')
+        # Here, as PyTorch takes seconds to import: signals and requests must not wait for it.
+        from ..inference.segmenter import Segmenter
+
         segmenter = Segmenter(
             model, input_height=height, input_width=width, device=device, precision=precision
         )
@@ -203,8 +204,8 @@ class SegmentationNode(LifecycleNode):
             segmenter.warm_up(size)
         height, width = segmenter.input_size
         self.get_logger().info(
-            f'{model} loaded in {monotonic() - start:.1f} s: {len(segmenter.labels)} classes, input '
-            f'{width}x{height}, {segmenter.precision} on {segmenter.device}'
+            f'loaded in {monotonic() - start:.1f} s: {len(segmenter.labels)} classes, input {width}x'
+            f'{height}, {segmenter.precision} on {segmenter.device}'
         )
         return segmenter
 

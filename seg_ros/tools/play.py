@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SECONDS',
         help='before the first message, wait until every topic has one, but no longer than this',
     )
+    parser.add_argument('--best-effort', action='store_true', help='offer no reliable delivery')
     parser.add_argument(
         '--times', action='store_true', help='in the JSON, also when each message was published'
     )
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         loop=args.loop,
         clock=args.clock,
         wait_for_subscribers=args.wait_for_subscribers,
+        best_effort=args.best_effort,
         on_publish=note if args.times else None,
     )
     for topic, count in counts.items():

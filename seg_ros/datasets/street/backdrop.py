@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sky and the ground of a synthetic street, which fill the frame before anything stands in it."""
+"""The sky and the ground of a synthetic street, on which everything else is painted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paint_sky(canvas: Canvas, moment: Moment) -> None:
 
 @functools.lru_cache(maxsize=2)
 def _sky(seed: int, width: int, rows: int) -> tuple[Pixels, Pixels]:
-    """Draw clouds twice as wide as the frame, its last row the horizon: in clear and in grey weather."""
+    """Draw clouds twice as wide as the frame, down to the horizon: clear weather and grey."""
     rng = random_state(seed, 5)
     field = textures.clouds(rng, 180, 640, 5, 5)
     field = cv2.resize(field, (2 * width, rows), interpolation=cv2.INTER_LINEAR)

@@ -3,8 +3,8 @@
 """
 A pin-hole camera's view of flat pieces of the world, painted far to near with their class.
 
-The label is the canvas's fourth channel, so that a piece fills exactly the same pixels of the image and of
-the labels. Points are metres: x right, y up from the ground, z ahead of the camera.
+The label is the canvas's fourth channel, so that a piece fills exactly the same pixels of the
+image and of the labels. Points are metres: x right, y up from the ground, z ahead of the camera.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .figures import Solid
+from .cars import Solid
 from .textures import Colour, Pixels, Texture
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
@@ -26,6 +26,7 @@ _SHIFT = 4  # bits of a pixel's fraction in what OpenCV draws
 HAZE = (205.0, 500.0)  # grey level of far air; metres in which it would hide everything
 
 Points = NDArray[np.float64]
+Span = tuple[float, float]
 
 
 class Canvas:
@@ -79,6 +80,11 @@ class Canvas:
             keep, add = haze(float(points[0, 2]))
             r, g, b = (min(255.0, channel * keep + add) for channel in colour)
             cv2.fillConvexPoly(self.pixels, outline, (r, g, b, label), cv2.LINE_8, _SHIFT)
+
+    def upright(self, x: Span, y: Span, z: float, colour: Colour, label: int) -> None:
+        """Fill a rectangle that stands across the view."""
+        corners = [(x[0], y[0], z), (x[1], y[0], z), (x[1], y[1], z), (x[0], y[1], z)]
+        self.polygon(np.array(corners), colour, label)
 
     def solid(
         self, body: Solid, place: tuple[float, float, float], facing: int, label: int
@@ -198,9 +204,21 @@ class Canvas:
         corner = (x - side * width / 2, y + height, z)
         self.paste(texture, corner, (side * width, 0, 0), (0, -height, 0), label, shade)
 
-    def darken(self, points: Points, factor: float) -> None:
-        """Cast a shadow: darken a polygon's pixels, whose labels stay."""
-        outline = self.outline(points)
+    def shadow(self, x: float, z: float, half: Span, factor: float, slope: float = 0.0) -> None:
+        """
+        Darken a rectangle of the ground, whose labels stay.
+
+        :param half: half its width and half its length
+        :param slope: how far x moves per metre ahead
+        """
+        width, length = half
+        corners = np.array(
+            [
+                (x + i * width + slope * j * length, 0, z + j * length)
+                for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+            ]
+        )
+        outline = self.outline(corners)
         if outline is None:
             return
         left, top = np.maximum(outline.min(0) >> _SHIFT, 0)

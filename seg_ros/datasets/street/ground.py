@@ -6,9 +6,20 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from .textures import clouds, Colour, FACADE_LINE, GROUND_PERIOD, noise, pick, plane, ROAD_HALF_WIDTH, TEXEL, Texture, to_pixels
+from .textures import (
+    clouds,
+    Colour,
+    FACADE_LINE,
+    GROUND_PERIOD,
+    noise,
+    pick,
+    plane,
+    ROAD_HALF_WIDTH,
+    TEXEL,
+    Texture,
+    to_pixels,
+)
 
 
 def ground(rng: np.random.RandomState) -> Texture:
@@ -47,11 +58,11 @@ def ground(rng: np.random.RandomState) -> Texture:
     for start in np.arange(0, GROUND_PERIOD, 6.0):
         mark(float(start), 2.6, 0.0, 0.13, (214, 214, 208))
     for side in (-1, 1):
-        for x in (ROAD_HALF_WIDTH - 0.28, ROAD_HALF_WIDTH - 0.5):
-            mark(0 if side < 0 else 40, 56, side * x, 0.09, (176, 158, 88))
+        for inset in (0.28, 0.5):
+            mark(0 if side < 0 else 40, 56, side * (ROAD_HALF_WIDTH - inset), 0.09, (176, 158, 88))
         mark(60, 20, side * (ROAD_HALF_WIDTH - 1.95), 0.1, (205, 205, 200))
-    for x in np.arange(-4.1, 4.2, 1.1):  # a pedestrian crossing
-        mark(84, 2.8, float(x), 0.55, (218, 218, 212))
+    for stripe in range(8):  # a pedestrian crossing
+        mark(84, 2.8, -4.1 + 1.1 * stripe, 0.55, (218, 218, 212))
     mark(80.5, 0.3, -ROAD_HALF_WIDTH / 2, ROAD_HALF_WIDTH - 0.3, (214, 214, 208))
 
     slabs = plane(height, width, (76, 77, 78)) * (1 + 0.06 * relief)[..., None]

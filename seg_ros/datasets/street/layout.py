@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where what stands in a synthetic street, as a function of the seed and of the distance along the road."""
+"""What stands where in a synthetic street: a function of the seed and of the place alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import figures, textures
+from . import buildings, cars, ground, people, plants, signs, textures
 from .textures import dice, random_state
 
 BLOCK = 48.0  # metres of street laid out at a time
@@ -34,30 +34,31 @@ class Kit:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         rng = random_state(seed, 77)
-        self.ground = textures.ground(rng)
+        self.ground = ground.ground(rng)
         self.grain = np.clip(128 + 9 * textures.noise(rng, 512, 512), 0, 255).astype(np.uint8)
         self.facades = [
-            textures.facade(rng, (3, 2, 3, 4, 3, 3, 4)[index % 7], rng.randint(2, 6))
+            buildings.facade(rng, (3, 2, 3, 4, 3, 3, 4)[index % 7], rng.randint(2, 6))
             for index in range(18)
         ]
-        self.walls = [textures.side_wall(rng) for _ in range(5)]
-        self.roofs = [textures.roof(rng) for _ in range(4)]
-        self.trees = [textures.bare_tree(rng) for _ in range(5)] + [
-            textures.leafy_tree(rng) for _ in range(4)
+        self.walls = [buildings.side_wall(rng) for _ in range(5)]
+        self.roofs = [buildings.roof(rng) for _ in range(4)]
+        self.trees = [plants.bare_tree(rng) for _ in range(5)] + [
+            plants.leafy_tree(rng) for _ in range(4)
         ]
-        self.hedges = [textures.hedge(rng, 1.7) for _ in range(3)]
-        self.woods = [textures.hedge(rng, 7.0) for _ in range(3)]
+        self.hedges = [plants.hedge(rng, 1.7) for _ in range(3)]
+        self.woods = [plants.hedge(rng, 7.0) for _ in range(3)]
         self.fences = [
-            textures.fence(rng, kind) for kind in ('railings', 'railings', 'boards', 'railings')
+            ground.fence(rng, kind) for kind in ('railings', 'railings', 'boards', 'railings')
         ]
-        self.people = [figures.person(rng) for _ in range(10)]
+        self.people = [people.person(rng) for _ in range(10)]
         self.cyclists = [
-            [figures.cyclist(rng, towards=towards) for _ in range(3)] for towards in (False, True)
+            [people.cyclist(rng, towards=towards) for _ in range(3)] for towards in (False, True)
         ]
-        self.bicycles = [figures.bicycle(rng) for _ in range(3)]
-        self.signs = [figures.road_sign(rng) for _ in range(12)]
-        self.lights = [figures.traffic_light(state) for state in range(3)]
-        self.cars = [figures.car(rng, index) for index in range(22)]
+        self.bicycles = [people.bicycle(rng) for _ in range(3)]
+        self.signs = [signs.road_sign(rng, index % 6) for index in range(12)]
+        self.boards = [sign for sign in self.signs if sign.size[0] > 1]
+        self.lights = [signs.traffic_light(state) for state in range(3)]
+        self.cars = [cars.car(rng, index) for index in range(22)]
         self.bends = [
             (
                 5.0 + 3 * rng.random_sample(),

@@ -12,9 +12,8 @@ from .sketch import Sketch
 from .textures import Colour, Texture
 
 
-def road_sign(rng: np.random.RandomState) -> Texture:
-    """Draw a traffic sign: a ring, a triangle, a blue disc, or a board with a word on it."""
-    kind = rng.randint(6)
+def road_sign(rng: np.random.RandomState, kind: int) -> Texture:
+    """Draw a sign: 0 speed, 1 warning, 2 direction, 3 no entry, 4 or more a board with words."""
     if kind < 4:
         sketch = Sketch(0.8, 0.8, 90)
         if kind == 0:

@@ -13,7 +13,7 @@ from .textures import Colour, noise, Texture
 
 
 class Sketch:
-    """A drawing and its coverage, `scale` pixels to the metre, x from the middle and y from the ground."""
+    """A drawing and its coverage; x from its middle and y from the ground, in metres."""
 
     def __init__(self, width: float, height: float, scale: float = 110.0) -> None:
         self.size = (width, height)

@@ -1,18 +1,17 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a synthetic street is made of: ground, facades, trees, people, signs, as textures.
+What everything of a synthetic street is drawn with.
 
-Every texture is drawn from a seeded `RandomState`, whose stream NumPy froze, so that a seed gives the
-same street under every NumPy. Colours are RGB and follow what a dash camera sees under a bright sky:
-asphalt and brick near 80, a sky near white.
+Every texture is drawn from a seeded `RandomState`, whose stream NumPy froze, so that a seed gives
+the same street under every NumPy. Colours are RGB and follow what a dash camera sees under a
+bright sky: asphalt and brick near 80, a sky near white.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import functools
-import math
 
 import cv2
 import numpy as np
@@ -32,20 +31,19 @@ class Texture:
     """
     An image to paste on a flat piece of the world, with reduced copies for when it is far.
 
-    :param pixels: uint8 HxWx4, RGB and coverage: 0 is outside the object, 128 belongs to it but lets
-        the background show (between branches or railings), 255 is opaque
+    :param pixels: uint8 HxWx4, RGB and coverage: 0 is outside the object, 128 belongs to it but
+        lets the background show (between branches or railings), 255 is opaque
     :param size: width and height in metres
+    :param kind: solid, a full rectangle; cutout, with an outline; lace, also see-through
     """
 
     def __init__(self, pixels: Pixels, size: tuple[float, float], *, kind: str = 'solid') -> None:
         self.size = size
-        self.kind = (
-            kind  # solid: a full rectangle; cutout: with an outline; lace: also see-through
-        )
+        self.kind = kind
         self._levels: dict[tuple[int, int], Pixels] = {(0, 0): np.ascontiguousarray(pixels)}
 
     def level(self, x: int, y: int) -> Pixels:
-        """Give the texture reduced `x` times to half its width and `y` times to half its height."""
+        """Give the texture halved `x` times in width and `y` times in height."""
         if (x, y) not in self._levels:
             full = self._levels[0, 0]
             shape = (max(1, full.shape[1] >> x), max(1, full.shape[0] >> y))
@@ -93,6 +91,7 @@ def pick(rng: np.random.RandomState, choices: Sequence[Colour], spread: float = 
 
 
 def to_pixels(colours: NDArray[np.float32], coverage: Pixels | None = None) -> Pixels:
+    """Make a texture's pixels of colours and coverage; without one, of a full rectangle."""
     pixels = np.full((*colours.shape[:2], 4), 255, np.uint8)
     pixels[..., :3] = np.clip(colours, 0, 255)
     if coverage is not None:
@@ -101,4 +100,5 @@ def to_pixels(colours: NDArray[np.float32], coverage: Pixels | None = None) -> P
 
 
 def plane(height: int, width: int, colour: Colour) -> NDArray[np.float32]:
+    """Make an image of one colour."""
     return np.tile(np.array(colour, np.float32), (height, width, 1))

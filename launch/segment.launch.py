@@ -119,12 +119,21 @@ def start(context):
             parameters=[str(params_file), *([overrides] if overrides else [])],
             additional_env=environment,
             output='screen',
-            on_exit=Shutdown(reason='the segmentation node has ended'),
+            on_exit=ended,
         )
     ]
     if to_bool(given['rviz']):
         actions += rviz(given['namespace'], first)
     return actions
+
+
+def ended(event, context):
+    """Bring the launch down with the node, and fail if the node did."""
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise RuntimeError(f'the segmentation node ended with exit code {event.returncode}')
+    return Shutdown(reason='the segmentation node has ended')
 
 
 def rviz(namespace, camera):

@@ -14,7 +14,8 @@ import pkgutil
 import sys
 from typing import Any
 
-from seg_ros import tools
+from . import tools
+from .inference.files import write_atomically
 from seg_ros.inference.files import write_atomically
 
 DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -48,12 +49,8 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: str | os.PathLike[str], result: Any) -> None:
-    """Write a result as JSON, all of it or nothing: a reader never sees half a file.
-
-    :raises OSError: if the folder cannot be made or written to
-    """
-    text = json.dumps(plain(result), indent=2) + '\n'
-    write_atomically(path, text.encode())
+    """Write a result as JSON. Errors as :func:`seg_ros.inference.files.write_atomically`'s."""
+    write_atomically(Path(path), f'{json.dumps(plain(result), indent=2)}\n'.encode())
 
 
 def parse_verb(arguments: Sequence[str]) -> str:
@@ -93,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_arguments(parser)
         parser.add_argument('--json', metavar='PATH', help='write the result to this file as JSON')
         args = parser.parse_args(arguments[1:])
+        if args.json and Path(args.json).is_dir():  # said before the work, not after it
+            parser.error(f'--json: expected a file to write, found the folder {args.json}')
         try:
             result, code = command.run(args), DONE
         except tools.CheckFailed as failure:

@@ -231,7 +231,7 @@ def test_input_size_can_be_chosen(checkpoint_path: Path) -> None:
     assert chosen.input_size == (80, 96)
     assert_labels(chosen.predict(image).labels, probabilities(checkpoint_path, image))
     assert Segmenter(checkpoint_path, input_width=80).input_size == (48, 80)
-    with pytest.raises(ValueError, match='expected.*found'):
+    with pytest.raises(ValueError, match=r'expected.*found'):
         Segmenter(checkpoint_path, input_height=-1)
 
 
@@ -292,7 +292,7 @@ def test_threshold_leaves_the_unsure_unlabeled(
     ids=lambda image: f'{image.dtype}{image.shape}',
 )
 def test_other_images_are_refused(segmenter: Segmenter, image: np.ndarray) -> None:
-    with pytest.raises(ValueError, match='expected images of uint8 RGB.*found') as error:
+    with pytest.raises(ValueError, match=r'expected images of uint8 RGB.*found') as error:
         segmenter.predict([np.zeros((8, 8, 3), np.uint8), image])
     assert str(image.shape) in str(error.value)
     with pytest.raises(ValueError, match='expected images of uint8 RGB'):
@@ -370,7 +370,7 @@ def test_a_missing_device_is_named(checkpoint_path: Path, options: dict) -> None
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_no_cuda_is_an_error_not_a_fallback(checkpoint_path: Path) -> None:
-    with pytest.raises(DeviceError, match="found 'cuda'.*nvidia-smi"):
+    with pytest.raises(DeviceError, match=r"found 'cuda'.*nvidia-smi"):
         Segmenter(checkpoint_path, device='cuda')
 
 
@@ -501,7 +501,6 @@ THREE = {'names': ['a', 'b', 'c'], 'palette': [[0, 0, 0], [1, 1, 1], [2, 2, 2]]}
         facts(architecture=json.dumps({'name': 'bisenetv2'})),
         facts(architecture=json.dumps({**SMALL, 'head_width': 'wide'})),
         facts(architecture=json.dumps({**SMALL, 'head_width': -8})),
-        facts(architecture=json.dumps({**SMALL, 'alpha': 0})),
         facts(labels=json.dumps(THREE)),
         facts(labels=json.dumps({**THREE, 'names': ['a', 'b']})),
         facts(preprocessing=json.dumps({'mean': [1, 2, 3], 'std': [1, 1, 1]})),
@@ -541,7 +540,7 @@ def test_a_truncated_file_is_refused(checkpoint_path: Path, tmp_path: Path, shar
 def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'garbage.safetensors'
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match='garbage.*expected a checkpoint of seg_ros'):
+    with pytest.raises(CheckpointError, match=r'garbage.*expected a checkpoint of seg_ros'):
         load_checkpoint(path)
 
 
@@ -574,7 +573,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, write: str, name: str) 
         Segmenter(path)
     assert not marker.exists(), 'code from the file was run'
     if write == 'pickle':
-        pickle.loads(path.read_bytes())  # noqa: S301
+        pickle.loads(path.read_bytes())
         assert marker.read_text() == 'run', 'the trap would not have caught anything'
 
 
@@ -594,7 +593,7 @@ def test_a_failed_save_leaves_the_old_file(checkpoint_path: Path, tmp_path: Path
 
 
 def test_a_save_shows_only_when_it_is_on_the_disk(
-    checkpoint_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / 'net.safetensors'
     path.write_text('old')
@@ -612,7 +611,7 @@ def test_a_save_shows_only_when_it_is_on_the_disk(
     assert [p.name for p in tmp_path.iterdir()] == ['net.safetensors']
     monkeypatch.undo()
     save_checkpoint(path, small_checkpoint())
-    assert path.read_bytes() == checkpoint_path.read_bytes()
+    assert load_checkpoint(path).labels == LABELS
     assert path.stat().st_mode & 0o777 == 0o644
     assert [p.name for p in tmp_path.iterdir()] == ['net.safetensors']
 
@@ -805,13 +804,13 @@ def test_video_of_odd_size(tmp_path: Path) -> None:
     assert video_rate(tmp_path / 'odd.mp4') == pytest.approx(29.97, abs=1e-3)
 
 
-@pytest.mark.parametrize('share', [0, 0.1, 0.5, 0.75])
-def test_a_damaged_video_is_refused(video_path: Path, tmp_path: Path, share: float) -> None:
+def test_a_damaged_video_is_refused(video_path: Path, tmp_path: Path) -> None:
     content = video_path.read_bytes()
     path = tmp_path / 'cut.mp4'
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ImageFileError, match=r'cut\.mp4: expected a video'):
-        list(read_video(path))
+    for length in range(0, len(content), len(content) // 25):
+        path.write_bytes(content[:length])
+        with pytest.raises(ImageFileError, match=r'cut\.mp4: expected a video'):
+            list(read_video(path))
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:

@@ -57,9 +57,7 @@ def new_header(frame_id='optical'):
 def image_message(rgb, encoding='bgr8', padding=0, frame_id='optical'):
     pixels = np.ascontiguousarray(FORMS[encoding](rgb))
     height, width = pixels.shape[:2]
-    rows = np.hstack(
-        [pixels.reshape(height, -1), np.full((height, padding), 0xA5, np.uint8)]
-    )
+    rows = np.hstack([pixels.reshape(height, -1), np.full((height, padding), 0xA5, np.uint8)])
     return Image(
         header=new_header(frame_id),
         height=height,
@@ -361,7 +359,9 @@ def test_incompatible_publishers_are_reported_with_the_fix(peer, node, rear):
     assert peer.set_parameters(NODE, reliability='reliable').successful
     sleep(1)
     sensor = peer.node.create_publisher(Image, '/rear/image_raw', BEST_EFFORT)
-    node.wait_for_log('a publisher of /rear/image_raw offers best effort only.*Set reliability', 10)
+    node.wait_for_log(
+        'a publisher of /rear/image_raw offers best effort only.*Set reliability', 10
+    )
     peer.node.destroy_publisher(sensor)
     assert peer.set_parameters(NODE, reliability='auto').successful
 
@@ -445,7 +445,10 @@ sys.exit(main([]))
     [
         ({'model': 'nowhere'}, "expected a shipped network .*found 'nowhere'.*Check the name"),
         ({'device': 'cuda:99'}, "expected auto or one of cpu.*found 'cuda:99'.*check nvidia-smi"),
-        ({'input_height': 'tall'}, "input_height: expected int from 0 to 8192.*'tall'.*Correct it"),
+        (
+            {'input_height': 'tall'},
+            "input_height: expected int from 0 to 8192.*'tall'.*Correct it",
+        ),
         ({'overlay_opacity': 2.0}, 'overlay_opacity: expected float from 0.0 to 1.0.*value: 2.0'),
         ({'transport': 'pigeon'}, "transport: expected one of raw, compressed; found 'pigeon'"),
         ({'cameras': '[a, a]'}, r"expected one or more different names.*found \['a', 'a'\]"),
@@ -469,7 +472,9 @@ def test_lifecycle_under_a_manager(peer, models, predict):
             return peer.call(ChangeState, '/managed/change_state', request).success
 
         def state():
-            return peer.call(GetState, '/managed/get_state', GetState.Request()).current_state.label
+            return peer.call(
+                GetState, '/managed/get_state', GetState.Request()
+            ).current_state.label
 
         def subscribers():
             return peer.node.count_subscribers('/top/image_raw')

@@ -26,7 +26,8 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
-from rosbags.typesys import get_typestore, Stores
+from rosbags.serde import SerdeError
+from rosbags.typesys import get_typestore, Stores, TypesysError
 
 from ..inference.image_file import decode_image, Image
 
@@ -220,8 +221,8 @@ def _opened(path: str | Path) -> Iterator[AnyReader]:
         ) from error
     try:
         yield reader
-    except (AnyReaderError, ReaderError) as error:
-        raise BagError(f'{path}: expected a whole bag; found it damaged: {error}') from error
+    except (AnyReaderError, ReaderError, SerdeError, TypesysError) as error:
+        raise BagError(f'{path}: expected messages that can be read; found {error}') from error
     finally:
         reader.close()
 
@@ -257,10 +258,12 @@ def read_messages(
     :param topics: these only.
     :raises BagError: the bag cannot be read, or lacks a topic.
     """
+    types = get_typestore(Stores.ROS2_JAZZY)
     with _opened(path) as reader:
         for connection, time, content in _messages(reader, path, topics):
             kind = connection.msgtype
-            cdr = content if reader.is2 else reader.typestore.ros1_to_cdr(content, kind)
+            # ROS 1's headers have a field more than those of ROS 2, which this leaves out.
+            cdr = content if reader.is2 else types.ros1_to_cdr(content, kind)
             yield connection.topic, kind, time, bytes(cdr)
 
 

@@ -233,19 +233,19 @@ class Camera:
         make: dict[str, Callable[[], Any]] = {
             'mask': lambda: to_message(header, mask),
             'mask/compressed': lambda: encode(header, mask, '.png'),
-            'confidence': lambda: to_message(header, confidence),
             'color': lambda: to_message(header, colorize(mask, labels.palette)),
             'overlay': lambda: to_message(header, blended()),
             'overlay/compressed': lambda: encode(header, blended(), '.jpg'),
-            'camera_info': lambda: scale_camera_info(
-                self._info, header, size[0] / image.shape[1], size[1] / image.shape[0]
-            ),
         }
-        if self._info is None:
-            outputs = outputs - {'camera_info'}
-        for output in OUTPUTS:  # the mask first
+        if confidence is not None:
+            make['confidence'] = lambda: to_message(header, confidence)
+        if (info := self._info) is not None:
+            make['camera_info'] = lambda: scale_camera_info(
+                info, header, size[0] / image.shape[1], size[1] / image.shape[0]
+            )
+        for output, message in make.items():  # the mask first
             if output in outputs:
-                self._publishers[output].publish(make[output]())
+                self._publishers[output].publish(message())
 
     def publish_label_info(self, labels: LabelSet, threshold: float) -> None:
         """Say what the ids mean, where vision_msgs is installed."""

@@ -159,7 +159,7 @@ def to_message(header: Header, pixels: Array) -> Image:
         width=width,
         encoding='bgr8' if pixels.ndim == 3 else 'mono8',
         step=pixels.nbytes // height,
-        data=_to_array(np.ascontiguousarray(pixels)),
+        data=_to_array(np.ascontiguousarray(pixels).data),
     )
 
 
@@ -179,7 +179,7 @@ def encode(header: Header, pixels: Array, suffix: str) -> CompressedImage:
     )
 
 
-def _to_array(content: bytes | Array) -> array[int]:
+def _to_array(content: bytes | memoryview) -> array[int]:
     """Copy once into the one type that the setter of ``data`` does not check byte by byte."""
     data = array('B')
     data.frombytes(content)

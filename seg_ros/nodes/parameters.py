@@ -54,12 +54,16 @@ class Parameter:
             additional_constraints=self.expected if self.choices else '',
             read_only=self.start_only,
         )
-        if self.limits and isinstance(self.default, int):
-            low, high = (int(limit) for limit in self.limits)
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-        elif self.limits:
+        if self.limits:
             low, high = self.limits
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+            if isinstance(self.default, int):
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(low), to_value=int(high), step=1)
+                ]
+            else:
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=low, to_value=high)
+                ]
         return descriptor
 
 
@@ -197,7 +201,9 @@ def check(values: Mapping[str, Any]) -> None:
     for parameter in PARAMETERS:
         value = values[parameter.name]
         if parameter.choices and value not in parameter.choices:
-            raise ParameterError(f'{parameter.name}: expected {parameter.expected}; found {value!r}')
+            raise ParameterError(
+                f'{parameter.name}: expected {parameter.expected}; found {value!r}'
+            )
 
 
 def _check_topic(name: str, topic: str) -> None:

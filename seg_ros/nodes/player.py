@@ -14,6 +14,7 @@ from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import try_shutdown
 from rosgraph_msgs.msg import Clock
 
 Message = tuple[str, str, int, bytes]
@@ -95,7 +96,7 @@ def play(
     except KeyboardInterrupt:
         pass
     finally:
-        rclpy.try_shutdown(context=context)
+        try_shutdown(context=context)
     return counts
 
 

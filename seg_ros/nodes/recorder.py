@@ -14,6 +14,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
+from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import Image
 
 from ..inference.image_file import Image as Array
@@ -112,5 +113,5 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        rclpy.try_shutdown(context=self._context)
+        try_shutdown(context=self._context)
         self._thread.join()

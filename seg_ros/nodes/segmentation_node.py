@@ -21,10 +21,11 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import cv2
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.timer import Timer
+from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CompressedImage, Image
 
 from ..inference.image_file import Image as Array
@@ -47,7 +48,12 @@ LABEL_INFO_PERIOD = 5.0
 
 
 class Settings(NamedTuple):
-    """What frames are segmented with; replaced as a whole, so that no frame sees half a change."""
+    """
+    What frames are segmented with; replaced as a whole, so that no frame sees half a change.
+
+    :param values: of all parameters.
+    :param segmenter: None until the node is configured.
+    """
 
     values: Mapping[str, Any]
     segmenter: Segmenter | None
@@ -99,9 +105,7 @@ class SegmentationNode(LifecycleNode):
                 for name in values['cameras']
             }
         except Exception as error:
-            if self.context.ok():
-                self.get_logger().fatal(f'cannot be configured: {_explain(error)}')
-            return TransitionCallbackReturn.FAILURE
+            return self._fail(f'cannot be configured: {_explain(error)}')
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -116,8 +120,12 @@ class SegmentationNode(LifecycleNode):
             self.create_timer(LABEL_INFO_PERIOD, self._publish_label_info, clock=clock),
         ]
         result = super().on_activate(state)
-        self._subscribe()
-        self._publish_label_info()
+        try:
+            self._subscribe()
+            self._publish_label_info()
+        except Exception as error:
+            self._halt()
+            return self._fail(f'cannot be activated: {_explain(error)}')
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -142,6 +150,11 @@ class SegmentationNode(LifecycleNode):
         self._halt()
         super().destroy_node()
 
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
+        if self.context.ok():  # else a signal is the reason, and no fault
+            self.get_logger().fatal(reason)
+        return TransitionCallbackReturn.FAILURE
+
     def _halt(self) -> None:
         for timer in self._timers_while_active:
             self.destroy_timer(timer)
@@ -161,6 +174,8 @@ class SegmentationNode(LifecycleNode):
 
     def _publish_label_info(self) -> None:
         values, segmenter = self._settings
+        if segmenter is None:
+            return
         for camera in self._cameras.values():
             camera.publish_label_info(segmenter.labels, values['confidence_threshold'])
 
@@ -181,8 +196,7 @@ class SegmentationNode(LifecycleNode):
         except Exception as error:
             return SetParametersResult(successful=False, reason=_explain(error))
         self._settings = Settings(values, segmenter)
-        if segmenter is not None:
-            self._publish_label_info()
+        self._publish_label_info()
         return SetParametersResult(successful=True)
 
     def _load(self, values: Mapping[str, Any]) -> Segmenter:
@@ -224,6 +238,7 @@ class SegmentationNode(LifecycleNode):
     def _segment(self, frames: Mapping[str, Image | CompressedImage]) -> None:
         """Answer one frame of each of some cameras."""
         values, segmenter = self._settings
+        assert segmenter is not None  # for as long as there is a worker
         images, outputs = {}, {}
         for name, message in frames.items():
             camera = self._cameras[name]
@@ -241,7 +256,8 @@ class SegmentationNode(LifecycleNode):
         for (name, image), (mask, confidence) in zip(images.items(), results):
             if values['output_size'] == 'network':
                 mask = _resize(mask, segmenter.input_size)
-                confidence = _resize(confidence, segmenter.input_size)
+                if confidence is not None:
+                    confidence = _resize(confidence, segmenter.input_size)
             self._cameras[name].publish(
                 outputs[name],
                 frames[name].header,
@@ -253,10 +269,8 @@ class SegmentationNode(LifecycleNode):
             )
 
 
-def _resize(layer: Array | None, size: tuple[int, int]) -> Array | None:
+def _resize(layer: Array, size: tuple[int, int]) -> Array:
     """Return ids or confidences at (height, width) ``size``: samples, as ids have no mean."""
-    if layer is None:
-        return None
     return cv2.resize(layer, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
@@ -265,7 +279,7 @@ def _explain(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) else format_exc()
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Run the node until a signal; return 0, or 1 where it cannot start and has said why."""
     # rclpy's own handlers call these before they shut the context down, which ends whatever the
     # node is at. Python's defaults would raise KeyboardInterrupt just anywhere, or kill.
@@ -291,7 +305,7 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        try_shutdown()
     return 0
 
 

@@ -1,0 +1,151 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One camera's topics without a graph: what is computed, and when; what cannot be seen from afar."""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rclpy.clock import Clock
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from seg_ros.inference.labels import CAMVID, IGNORE
+from seg_ros.inference.overlay import overlay
+from seg_ros.nodes import camera as camera_module
+from seg_ros.nodes.camera import Camera, scale_camera_info
+from seg_ros.nodes.image_message import to_rgb
+
+IMAGE = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+MASK = np.random.default_rng(2).integers(0, len(CAMVID), (30, 40), dtype=np.uint8)
+
+
+class FakePublisher:
+    def __init__(self):
+        self.listeners = 0
+        self.messages = []
+        self.publish = self.messages.append
+
+    def get_subscription_count(self):
+        return self.listeners
+
+
+class FakeNode:
+    """As much of a node as a camera asks for."""
+
+    def __init__(self):
+        self.publishers = {}
+
+    def create_lifecycle_publisher(self, kind, topic, qos, **options):
+        return self.publishers.setdefault(
+            topic.removeprefix('front/segmentation/'), FakePublisher()
+        )
+
+    def resolve_topic_name(self, topic):
+        return f'/{topic}'
+
+    def get_logger(self):
+        return logging.getLogger('test')
+
+    def get_clock(self):
+        return Clock()
+
+
+@pytest.fixture
+def node():
+    return FakeNode()
+
+
+@pytest.fixture
+def camera(node):
+    return Camera(node, 'front', '', False, lambda name, message: None)
+
+
+def publish(camera, image=IMAGE, mask=MASK, confidence=None):
+    header = Header(frame_id='lens')
+    camera.publish(camera.heard(), header, image, mask, confidence, CAMVID, 0.25)
+
+
+def test_where_nobody_listens_only_the_mask_is_made(node, camera, monkeypatch):
+    for name in ('overlay', 'colorize', 'encode', 'scale_camera_info'):
+        monkeypatch.setattr(camera_module, name, lambda *arguments: pytest.fail('was computed'))
+    assert camera.heard() == {'mask'}
+    publish(camera, confidence=MASK)  # which another camera's listener asked for
+    sent = {topic: len(publisher.messages) for topic, publisher in node.publishers.items()}
+    assert sent.pop('mask') == 1
+    assert not any(sent.values())
+
+
+@pytest.mark.parametrize(
+    'topic', ['confidence', 'color', 'overlay', 'overlay/compressed', 'mask/compressed']
+)
+def test_what_one_listens_to_is_made_and_nothing_else(node, camera, topic):
+    node.publishers[topic].listeners = 1
+    assert camera.heard() == {'mask', topic}
+    publish(camera, confidence=MASK)
+    sent = {topic for topic, publisher in node.publishers.items() if publisher.messages}
+    assert sent == {'mask', topic}
+
+
+def test_two_kinds_of_overlay_are_painted_once(node, camera, monkeypatch):
+    painted = []
+    monkeypatch.setattr(
+        camera_module, 'overlay', lambda *args: painted.append(1) or overlay(*args)
+    )
+    node.publishers['overlay'].listeners = node.publishers['overlay/compressed'].listeners = 1
+    publish(camera)
+    assert len(painted) == 1
+    blended = to_rgb(node.publishers['overlay'].messages[0])
+    expected = 0.75 * IMAGE + 0.25 * np.array(CAMVID.palette)[MASK]
+    np.testing.assert_allclose(blended, expected, atol=1)
+
+
+def test_overlay_of_a_view_with_padded_rows_leaves_unlabeled_pixels_alone(node, camera):
+    node.publishers['overlay'].listeners = 1
+    padded = np.hstack([IMAGE, IMAGE])[:, :40]
+    assert not padded.flags.c_contiguous
+    publish(camera, padded, np.full_like(MASK, IGNORE))
+    np.testing.assert_array_equal(to_rgb(node.publishers['overlay'].messages[0]), IMAGE)
+
+
+def test_label_info_names_every_id(node, monkeypatch):
+    """With a stand-in for vision_msgs, which is not on PyPI."""
+    monkeypatch.setattr(camera_module, 'LabelInfo', SimpleNamespace)
+    monkeypatch.setattr(camera_module, 'VisionClass', SimpleNamespace, raising=False)
+    camera = Camera(node, 'front', '', False, lambda name, message: None)
+    camera.publish_label_info(CAMVID, 0.5)
+    (info,) = node.publishers['label_info'].messages
+    assert [(c.class_id, c.class_name) for c in info.class_map] == list(enumerate(CAMVID.names))
+    assert info.threshold == 0.5
+    assert info.header.stamp.sec > 0
+
+
+def test_without_vision_msgs_there_is_no_label_info(node, monkeypatch):
+    monkeypatch.setattr(camera_module, 'LabelInfo', None)
+    camera = Camera(node, 'front', '', False, lambda name, message: None)
+    camera.publish_label_info(CAMVID, 0.5)
+    assert 'label_info' not in node.publishers
+
+
+def test_camera_info_scaled_projects_points_to_scaled_pixels():
+    """Also of a second camera below the first, whose baseline is in the second row of P."""
+    info = CameraInfo(width=640, height=480, binning_x=2, binning_y=2)
+    info.k = [500.0, 1.5, 320.0, 0.0, 510.0, 240.0, 0.0, 0.0, 1.0]
+    info.p = [500.0, 0.0, 320.0, -60.0, 0.0, 510.0, 240.0, -70.0, 0.0, 0.0, 1.0, 0.0]
+    info.d = [0.1, -0.2, 0.0, 0.0, 0.0]
+    header = Header(frame_id='lens')
+    scaled = scale_camera_info(info, header, 0.5, 0.25)
+    assert (scaled.header, scaled.width, scaled.height) == (header, 320, 120)
+    assert (scaled.binning_x, scaled.binning_y, scaled.d) == (2, 2, info.d)
+    point = np.array([0.3, -0.2, 2.0, 1.0])
+
+    def pixel(matrix):
+        u, v, w = matrix @ point[: matrix.shape[1]]
+        return u / w, v / w
+
+    for shape, name in (((3, 3), 'k'), ((3, 4), 'p')):
+        u, v = pixel(np.reshape(getattr(info, name), shape))
+        np.testing.assert_allclose(
+            pixel(np.reshape(getattr(scaled, name), shape)), (u * 0.5, v * 0.25)
+        )

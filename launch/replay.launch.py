@@ -37,7 +37,7 @@ def play(context):
         command = ['ros2', 'bag', 'play']
     else:
         command = [ExecutableInPackage('play', 'seg_ros')]
-    looped = ['--loop'] if loop.lower() in ('true', 'yes', 'on', '1') else []
+    looped = ['--loop'] if loop.lower() in ('true', 'on', '1') else []
     player = ExecuteProcess(
         cmd=[*command, bag, '--clock', '--rate', rate, *looped],
         name='player',

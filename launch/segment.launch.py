@@ -42,29 +42,41 @@ TRANSPORT_VARIABLES = (
 )
 
 
-def to_list(text):
+def to_text(name, text):
+    """Take the text as it is."""
+    return text
+
+
+def to_number(name, text):
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise RuntimeError(f'{name}: expected a whole number, found {text!r}') from error
+
+
+def to_bool(name, text):
+    """Read true or false, as ROS users write it."""
+    values = {'true': True, '1': True, 'on': True, 'false': False, '0': False, 'off': False}
+    if text.lower() not in values:
+        raise RuntimeError(f'{name}: expected true or false, found {text!r}')
+    return values[text.lower()]
+
+
+def to_list(name, text):
     """Split `front,rear`, or YAML's `[front, rear]`, into names."""
-    names = [name.strip(' \'"') for name in text.strip().strip('[]').split(',')]
-    return [name for name in names if name]
+    names = [part.strip(' \'"') for part in text.strip(' []').split(',')]
+    return [part for part in names if part]
 
 
-def to_bool(text):
-    """Read true or false as ROS users write it."""
-    if text.lower() in ('true', 'yes', 'on', '1'):
-        return True
-    if text.lower() in ('false', 'no', 'off', '0'):
-        return False
-    raise ValueError(text)
-
-
-# How an argument that is a parameter too becomes its value: conversion, type, what is expected.
+# The arguments that are parameters too: how their text becomes which type of value.
 PARAMETERS = {
-    'cameras': (to_list, List[str], 'names separated by commas'),  # noqa: UP006
-    'model': (str, str, 'a name or a path'),
-    'input_height': (int, int, 'a whole number'),
-    'input_width': (int, int, 'a whole number'),
-    'device': (str, str, 'a device'),
-    'use_sim_time': (to_bool, bool, 'true or false'),
+    'cameras': (to_list, List[str]),  # noqa: UP006
+    'model': (to_text, str),
+    'input_height': (to_number, int),
+    'input_width': (to_number, int),
+    'device': (to_text, str),
+    'use_sim_time': (to_bool, bool),
 }
 
 
@@ -87,17 +99,14 @@ def start(context):
             f'{DEFAULTS["params_file"]} is one to copy.'
         )
 
-    overrides = {}
-    for name, (convert, value_type, expected) in PARAMETERS.items():
-        if given[name]:
-            try:
-                value = convert(given[name])
-            except ValueError as error:
-                raise RuntimeError(
-                    f'{name}: expected {expected}, found {given[name]!r}'
-                ) from error
-            overrides[name] = ParameterValue(value, value_type=value_type)
-    cameras = to_list(given['cameras']) or cameras_in(yaml.safe_load(params_file.read_text()))
+    overrides = {
+        name: ParameterValue(convert(name, given[name]), value_type=value_type)
+        for name, (convert, value_type) in PARAMETERS.items()
+        if given[name]
+    }
+    cameras = to_list('cameras', given['cameras']) or cameras_in(
+        yaml.safe_load(params_file.read_text())
+    )
     first = cameras[0] if cameras else 'camera'
     if given['image_topic']:
         overrides[f'{first}.image_topic'] = ParameterValue(given['image_topic'], value_type=str)
@@ -122,7 +131,7 @@ def start(context):
             on_exit=ended,
         )
     ]
-    if to_bool(given['rviz']):
+    if to_bool('rviz', given['rviz']):
         actions += rviz(given['namespace'], first)
     return actions
 

@@ -4,19 +4,14 @@
 
 import argparse
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import importlib
-import json
-import math
-import os
 from pathlib import Path
 import pkgutil
 import sys
-from typing import Any
 
 from . import tools
-from .inference.files import write_atomically
-from seg_ros.inference.files import write_atomically
+from .tools._json import write_json
 
 DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -31,26 +26,6 @@ def verbs() -> dict[str, str]:
         description = ast.get_docstring(ast.parse(source)) or ''
         listed[module.name] = description.partition('\n')[0]
     return listed
-
-
-def plain(value: Any) -> Any:
-    """Turn a result into what JSON knows: arrays are lists, paths texts, NaN and infinity null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, 'tolist'):  # NumPy's arrays and scalars, torch's tensors
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def write_json(path: str | os.PathLike[str], result: Any) -> None:
-    """Write a result as JSON. Errors as :func:`seg_ros.inference.files.write_atomically`'s."""
-    write_atomically(Path(path), f'{json.dumps(plain(result), indent=2)}\n'.encode())
 
 
 def parse_verb(arguments: Sequence[str]) -> str:

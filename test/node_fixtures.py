@@ -1,8 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the node share: a small network, the node as a process, a peer on the graph."""
+"""What tests of the node share: a small network, the node as a process, a peer on the graph."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 import re
 import subprocess
@@ -74,8 +75,11 @@ class NodeProcess:
         arguments = [part for setting in settings for part in ('-p', setting)]
         self.log = ''
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'seg_ros.nodes.segmentation_node', '--ros-args']
-            + [*options, *arguments],  # what comes last wins
+            [
+                *(sys.executable, '-m', 'seg_ros.nodes.segmentation_node', '--ros-args'),
+                *options,
+                *arguments,  # what comes last wins
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,10 +93,8 @@ class NodeProcess:
 
     def wait_for_log(self, pattern: str, timeout: float = 40.0) -> None:
         """Wait for a pattern anywhere in the log so far."""
-        found = wait_until(
-            lambda: re.search(pattern, self.log) or self._process.poll() is not None, timeout
-        )
-        assert found and re.search(pattern, self.log), f'{pattern!r} is not in:\n{self.log}'
+        wait_until(lambda: re.search(pattern, self.log) or not self.running, timeout)
+        assert re.search(pattern, self.log), f'{pattern!r} is not in:\n{self.log}'
 
     def send_signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -129,10 +131,8 @@ class Peer:
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
+        with suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def close(self) -> None:
         rclpy.try_shutdown(context=self._context)

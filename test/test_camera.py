@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One camera's topics without a graph: what is computed, and when; what cannot be seen from afar."""
+"""One camera's topics without a graph: what is computed, and when."""
 
 import logging
 from types import SimpleNamespace

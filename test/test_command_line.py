@@ -14,6 +14,7 @@ import pytest
 
 from seg_ros import __main__ as command_line
 from seg_ros import tools
+from seg_ros.tools._json import plain
 
 COMMAND = '''"""Do what a test wants.
 
@@ -142,7 +143,7 @@ def test_json_that_cannot_be_written_is_exit_code_2(command, tmp_path, capsys):
 
 def test_plain_values():
     result = {1: (np.int64(3), math.inf), 'deep': [{'x': np.bool_(True)}], 'none': None}
-    assert command_line.plain(result) == {'1': [3, None], 'deep': [{'x': True}], 'none': None}
+    assert plain(result) == {'1': [3, None], 'deep': [{'x': True}], 'none': None}
 
 
 def test_help_is_quick_and_needs_neither_torch_nor_ros(tmp_path):

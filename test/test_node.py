@@ -296,8 +296,8 @@ def test_parameters_change_between_frames(peer, front, front_masks, models, pred
         assert result.successful, result.reason
         expected = Segmenter(
             changes.get('model', models[1]),
-            input_height=changes['input_height'] if 'input_height' in changes else 0,
-            input_width=changes['input_width'] if 'input_width' in changes else 0,
+            input_height=changes.get('input_height', 0),
+            input_width=changes.get('input_width', 0),
         ).predict(image)
         mask = ask(front, front_masks, image_message(image))
         np.testing.assert_array_equal(to_array(mask), expected.labels)

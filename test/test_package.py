@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The package as a whole: versions, dependencies, the direction of imports, what is installed where."""
+"""The package as a whole: versions, dependencies, direction of imports, and what is installed."""
 
 import ast
 import os
@@ -35,7 +35,7 @@ IMPORTS = {
     'training': {'training', 'evaluation', 'datasets', 'inference', 'models'},
     'nodes': {'nodes', 'inference'},
     'tools': {'tools', 'nodes', 'training', 'evaluation', 'datasets', 'inference', 'models'},
-    '__main__': {'tools', 'inference'},
+    '__main__': {'tools'},
     '__init__': set(),
 }
 ROS = re.compile(r'rclpy|\w+_msgs|\w+_interfaces|cv_bridge|launch\w*|ament_\w+|rosidl\w*')
@@ -87,7 +87,7 @@ def test_imports_point_one_way(path):
 
 def test_that_test_sees_relative_imports():
     names = set(imports(ROOT / 'seg_ros/__main__.py'))
-    assert {'seg_ros.tools', 'seg_ros.inference.files', 'argparse'} <= names
+    assert {'seg_ros.tools', 'seg_ros.tools._json', 'argparse'} <= names
 
 
 def test_versions_agree():
@@ -204,9 +204,9 @@ def check_installation(prefix):
     assert {path.name for path in (prefix / 'lib/seg_ros').iterdir()} == EXECUTABLES
     assert {path.name for path in (prefix / 'bin').iterdir()} == {'segmentation_node'}
     environment = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
-    (package,) = (path.parent for path in prefix.rglob('site-packages'))
-    if (package / 'site-packages/seg_ros').is_dir():
-        environment['PYTHONPATH'] = str(package / 'site-packages')
+    (site,) = prefix.rglob('site-packages')
+    if (site / 'seg_ros').is_dir():  # linked otherwise
+        environment['PYTHONPATH'] = str(site)
     result = subprocess.run(
         [prefix / 'lib/seg_ros/predict', '--help'],
         capture_output=True, text=True, env=environment, cwd=prefix,

@@ -471,6 +471,29 @@ def test_ignored_pixels_of_label_files_stay_ignored(tmp_path: Path) -> None:
 
 # The loop
 
+
+def street(seed: int) -> np.ndarray:
+    """Return labels of something like a street, 64 by 96: easier to learn than blocks."""
+    rng = np.random.default_rng(seed)
+    horizon, car = int(rng.integers(24, 40)), int(rng.integers(0, 64))
+    labels = np.full((64, 96), CAMVID.names.index('sky'), np.uint8)
+    labels[horizon - 12 : horizon, 32:80] = CAMVID.names.index('building')
+    labels[horizon:] = CAMVID.names.index('road')
+    labels[horizon : horizon + 16, car : car + 32] = CAMVID.names.index('car')
+    return labels
+
+
+@pytest.fixture(scope='module')
+def street_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_camvid(tmp_path_factory.mktemp('street'))
+    for split, first, count in (('train', 0, 8), ('val', 8, 3)):
+        for i in range(count):
+            labels = street(first + i)
+            write_image(root / split / f'{i}.png', colour_of(labels))
+            write_image(root / f'{split}annot' / f'{i}.png', labels)
+    return root
+
+
 TINY = Recipe(
     network={'name': 'bisenetv2', 'head_width': 16, 'booster_width': 8, 'alpha': 0.25},
     dataset='camvid',
@@ -502,22 +525,22 @@ def tensors(state) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope='module')
-def trained(camvid_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
+def trained(street_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
     """Return a short training that has run to its end, and what it returned."""
     out = tmp_path_factory.mktemp('trained')
-    training = Training(replace(TINY, root=str(camvid_root)), out)
+    training = Training(replace(TINY, root=str(street_root)), out)
     return training, training.run()
 
 
 def test_a_training_learns_and_keeps_the_best(
-    trained: tuple[Training, dict], camvid_root: Path
+    trained: tuple[Training, dict], street_root: Path
 ) -> None:
     training, result = trained
     history = training.history
     assert [record['epoch'] for record in history] == list(range(1, 7))
-    assert history[-1]['loss'] < 0.9 * history[0]['loss']
+    assert history[-1]['loss'] < 0.6 * history[0]['loss']
     best = max(history, key=lambda record: record['miou'])
-    assert best['miou'] > 1.5 * history[0]['miou']
+    assert best['miou'] > 0.4
     assert result == {
         'miou': best['miou'],
         'epochs': 6,
@@ -533,9 +556,9 @@ def test_a_training_learns_and_keeps_the_best(
     assert facts['images_seen'] == 8 * best['epoch']
     assert (facts['data'], facts['split']) == ('CamVid', 'train')
     assert 'research' in facts['terms']
-    assert str(camvid_root) not in json.dumps(facts), 'a path of this machine in the weights'
+    assert str(street_root) not in json.dumps(facts), 'a path of this machine in the weights'
     # Scored again from the file, it is as good as it says.
-    data = camvid(camvid_root, 'val')
+    data = camvid(street_root, 'val')
     again = evaluate(Segmenter(result['checkpoint'], device='cpu'), (data[i] for i in range(3)))
     assert again.miou() == pytest.approx(best['miou'], abs=1e-9)
 
@@ -612,17 +635,17 @@ def test_a_finished_training_resumes_to_its_result(
     ids=str,
 )
 def test_a_training_that_cannot_be_is_refused(
-    camvid_root: Path, tmp_path: Path, change: dict, message: str
+    street_root: Path, tmp_path: Path, change: dict, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Training(replace(TINY, root=str(camvid_root), **change), tmp_path)
+        Training(replace(TINY, root=str(street_root), **change), tmp_path)
 
 
 @pytest.mark.parametrize('name', ['icnet', 'pspnet50'])
-def test_other_networks_train_too(camvid_root: Path, tmp_path: Path, name: str) -> None:
+def test_other_networks_train_too(street_root: Path, tmp_path: Path, name: str) -> None:
     recipe = replace(
         TINY,
-        root=str(camvid_root),
+        root=str(street_root),
         network={'name': name, 'width': 0.125},
         optimizer='sgd',
         learning_rate=0.01,

@@ -3,9 +3,9 @@
 """
 Between image messages and arrays.
 
-OpenCV is asked directly. cv_bridge and rosbags-image wrap the very same conversions, but round 16-bit
-values differently from each other, and only one of them honours ``step``; a mask shall not depend
-on which of them a machine has.
+OpenCV is asked directly. cv_bridge and rosbags-image wrap the very same conversions, but round
+16-bit values differently from each other, and only one of them honours ``step``; a mask shall not
+depend on which of them a machine has.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Condition, Thread
 from time import time_ns
 from types import TracebackType
@@ -98,10 +99,8 @@ class Recorder:
         return keep
 
     def _spin(self) -> None:
-        try:
+        with suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def __enter__(self) -> Recorder:
         self._thread.start()

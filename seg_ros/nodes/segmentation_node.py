@@ -70,11 +70,12 @@ class SegmentationNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__('segmentation_node')
-        self._settings = Settings(declare(self), None)
         self._cameras: dict[str, Camera] = {}
         self._queue: FrameQueue[Image | CompressedImage] = FrameQueue()
         self._worker: Thread | None = None
         self._timers_while_active: list[Timer] = []
+        # Last, as Kilted destroys a node even if this raises.
+        self._settings = Settings(declare(self), None)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def autostart(self) -> bool:
@@ -94,17 +95,16 @@ class SegmentationNode(LifecycleNode):
         values = self._settings.values
         try:
             self._settings = Settings(values, self._load(values))
-            self._cameras = {
-                name: Camera(
+            for name in values['cameras']:
+                self._cameras[name] = Camera(
                     self,
                     name,
                     values[f'{name}.image_topic'],
                     values['transport'] == 'compressed',
                     lambda name, message: self._queue.put(name, message),
                 )
-                for name in values['cameras']
-            }
         except Exception as error:
+            self._release()
             return self._fail(f'cannot be configured: {_explain(error)}')
         return super().on_configure(state)
 
@@ -135,11 +135,7 @@ class SegmentationNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back network and topics."""
-        self._halt()
-        for camera in self._cameras.values():
-            camera.destroy()
-        self._cameras = {}
-        self._settings = self._settings._replace(segmenter=None)
+        self._release()
         return super().on_cleanup(state)
 
     on_shutdown = on_cleanup
@@ -154,6 +150,13 @@ class SegmentationNode(LifecycleNode):
         if self.context.ok():  # else a signal is the reason, and no fault
             self.get_logger().fatal(reason)
         return TransitionCallbackReturn.FAILURE
+
+    def _release(self) -> None:
+        self._halt()
+        for camera in self._cameras.values():
+            camera.destroy()
+        self._cameras.clear()
+        self._settings = self._settings._replace(segmenter=None)
 
     def _halt(self) -> None:
         for timer in self._timers_while_active:
@@ -218,8 +221,8 @@ class SegmentationNode(LifecycleNode):
             segmenter.warm_up(size)
         height, width = segmenter.input_size
         self.get_logger().info(
-            f'loaded in {monotonic() - start:.1f} s: {len(segmenter.labels)} classes, input {width}x'
-            f'{height}, {segmenter.precision} on {segmenter.device}'
+            f'loaded in {monotonic() - start:.1f} s: {len(segmenter.labels)} classes, input '
+            f'{width}x{height}, {segmenter.precision} on {segmenter.device}'
         )
         return segmenter
 
@@ -253,7 +256,7 @@ class SegmentationNode(LifecycleNode):
             confidence=any('confidence' in wanted for wanted in outputs.values()),
             confidence_threshold=values['confidence_threshold'],
         )
-        for (name, image), (mask, confidence) in zip(images.items(), results):
+        for (name, image), (mask, confidence) in zip(images.items(), results, strict=True):
             if values['output_size'] == 'network':
                 mask = _resize(mask, segmenter.input_size)
                 if confidence is not None:
@@ -292,7 +295,10 @@ def main(args: list[str] | None = None) -> int:
         if interrupted.is_set():  # before rclpy listened
             return 0
         node = SegmentationNode()
-        if not node.autostart() and not interrupted.is_set():
+        started = node.autostart()
+        if interrupted.is_set():
+            return 0
+        if not started:
             return 1
         rclpy.spin(node)
     except ParameterError as error:

@@ -100,7 +100,9 @@ def encode_image(image: Image, suffix: str, quality: int = 90) -> bytes:
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     try:
-        _, content = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        jpeg = suffix.lower() in ('.jpg', '.jpeg')
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else []
+        _, content = cv2.imencode(suffix, image, options)
     except cv2.error as error:
         raise ValueError(
             f'expected an image ending such as .png or .jpg; found {suffix!r}'

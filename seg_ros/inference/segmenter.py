@@ -90,12 +90,22 @@ class Segmenter:
 
     @overload
     def predict(
-        self, images: Image, *, confidence: bool = ..., confidence_threshold: float = ...
+        self,
+        images: Image,
+        *,
+        confidence: bool = ...,
+        confidence_threshold: float = ...,
+        output_size: tuple[int, int] | None = ...,
     ) -> Segmentation: ...
 
     @overload
     def predict(
-        self, images: Sequence[Image], *, confidence: bool = ..., confidence_threshold: float = ...
+        self,
+        images: Sequence[Image],
+        *,
+        confidence: bool = ...,
+        confidence_threshold: float = ...,
+        output_size: tuple[int, int] | None = ...,
     ) -> list[Segmentation]: ...
 
     def predict(
@@ -104,6 +114,7 @@ class Segmenter:
         *,
         confidence: bool = False,
         confidence_threshold: float = 0.0,
+        output_size: tuple[int, int] | None = None,
     ) -> Segmentation | list[Segmentation]:
         """
         Segment one image or several.
@@ -111,12 +122,16 @@ class Segmenter:
         :param images: uint8 RGB, (H, W, 3); several may differ in size.
         :param confidence: whether to return that, too.
         :param confidence_threshold: below this softmax probability a pixel is 255.
-        :returns: one result for one image, a list for several, each at its image's own size.
+        :param output_size: (height, width) of the results; each image's own by default.
+        :returns: one result for one image, a list for several.
         :raises ValueError: an image of another type or shape.
         """
         if isinstance(images, np.ndarray):
             return self.predict(
-                [images], confidence=confidence, confidence_threshold=confidence_threshold
+                [images],
+                confidence=confidence,
+                confidence_threshold=confidence_threshold,
+                output_size=output_size,
             )[0]
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
@@ -128,7 +143,9 @@ class Segmenter:
         with torch.inference_mode():
             logits = self.logits(images)
             return [
-                self._label(coarse, image.shape[:2], confidence, confidence_threshold)
+                self._label(
+                    coarse, output_size or image.shape[:2], confidence, confidence_threshold
+                )
                 for coarse, image in zip(logits, images)
             ]
 

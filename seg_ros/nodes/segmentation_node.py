@@ -18,7 +18,6 @@ from time import monotonic
 from traceback import format_exc
 from typing import Any, NamedTuple, TYPE_CHECKING
 
-import cv2
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it
@@ -28,7 +27,6 @@ from rclpy.timer import Timer
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CompressedImage, Image
 
-from ..inference.image_file import Image as Array
 from .camera import Camera
 from .frame_queue import FrameQueue
 from .image_message import ImageError
@@ -255,12 +253,9 @@ class SegmentationNode(LifecycleNode):
             list(images.values()),
             confidence=any('confidence' in wanted for wanted in outputs.values()),
             confidence_threshold=values['confidence_threshold'],
+            output_size=segmenter.input_size if values['output_size'] == 'network' else None,
         )
         for (name, image), (mask, confidence) in zip(images.items(), results, strict=True):
-            if values['output_size'] == 'network':
-                mask = _resize(mask, segmenter.input_size)
-                if confidence is not None:
-                    confidence = _resize(confidence, segmenter.input_size)
             self._cameras[name].publish(
                 outputs[name],
                 frames[name].header,
@@ -270,11 +265,6 @@ class SegmentationNode(LifecycleNode):
                 segmenter.labels,
                 values['overlay_opacity'],
             )
-
-
-def _resize(layer: Array, size: tuple[int, int]) -> Array:
-    """Return ids or confidences at (height, width) ``size``: samples, as ids have no mean."""
-    return cv2.resize(layer, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _explain(error: Exception) -> str:

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TYPE_CHECKING
 
 from ._model import add_model_arguments, make_segmenter, used
+
+if TYPE_CHECKING:
+    from ..inference.image_file import Image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +39,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         )
     if args.dataset == 'camvid':
         dataset = camvid(args.root, args.split)
-        samples = (dataset[i] for i in range(len(dataset)))
-        total = len(dataset)
+        samples: Iterable[tuple[Image, Image]] = map(dataset.__getitem__, range(len(dataset)))
+        total: int | None = len(dataset)
     else:
         samples, total = read_labelled_images(args.root), None
     bar = tqdm(samples, 'evaluating', total=total, unit='image')

@@ -8,6 +8,7 @@ overrides what the file says.
 """
 
 from pathlib import Path
+import shutil
 from typing import List  # noqa: UP035  (the type that launch_ros knows)
 
 from ament_index_python.packages import get_package_share_directory, get_packages_with_prefixes
@@ -40,6 +41,9 @@ TRANSPORT_VARIABLES = (
     'FASTDDS_DEFAULT_PROFILES_FILE',
     'FASTDDS_BUILTIN_TRANSPORTS',
 )
+
+# In bytes: the segment that fastdds_large_images.xml asks for, and some small ones beside it.
+SHARED_MEMORY = 80 * 2**20
 
 
 def to_text(name, text):
@@ -111,12 +115,6 @@ def start(context):
     if given['image_topic']:
         overrides[f'{first}.image_topic'] = ParameterValue(given['image_topic'], value_type=str)
 
-    environment = {}
-    if not any(context.environment.get(variable) for variable in TRANSPORT_VARIABLES):
-        # Up to Jazzy Fast DDS reads the first name only, later ones prefer the second.
-        profile = str(SHARE / 'config' / 'fastdds_large_images.xml')
-        environment = dict.fromkeys(TRANSPORT_VARIABLES[:2], profile)
-
     actions = [
         # It configures and activates itself (parameter `autostart`). As a LifecycleNode, launch
         # files that include this one can wait for its states, as replay.launch.py does.
@@ -126,7 +124,7 @@ def start(context):
             name='segmentation_node',
             namespace=given['namespace'],
             parameters=[str(params_file), *([overrides] if overrides else [])],
-            additional_env=environment,
+            additional_env=transport(context.environment),
             output='screen',
             on_exit=ended,
         )
@@ -134,6 +132,21 @@ def start(context):
     if to_bool('rviz', given['rviz']):
         actions += rviz(given['namespace'], first)
     return actions
+
+
+def transport(environment):
+    """Choose shared memory for large images, unless the user has chosen or there is too little."""
+    if any(environment.get(variable) for variable in TRANSPORT_VARIABLES):
+        return {}
+    if shutil.disk_usage('/dev/shm').free < SHARED_MEMORY:
+        launch.logging.get_logger('segment.launch').warning(
+            f'expected {SHARED_MEMORY >> 20} MB free in /dev/shm, found less: large images will take '
+            'longer to travel, without fastdds_large_images.xml (Docker: give more with --shm-size)'
+        )
+        return {}
+    # Up to Jazzy Fast DDS reads the first name only, later ones prefer the second.
+    profile = str(SHARE / 'config' / 'fastdds_large_images.xml')
+    return dict.fromkeys(TRANSPORT_VARIABLES[:2], profile)
 
 
 def ended(event, context):

@@ -1,0 +1,140 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that users run, through their own entry point, with the shipped network."""
+
+import json
+from pathlib import Path
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_ros.__main__ import main
+from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.inference.image_file import (
+    read_image,
+    read_labels,
+    read_video,
+    VideoWriter,
+    write_image,
+)
+from seg_ros.inference.overlay import overlay
+from seg_ros.inference.segmenter import Segmenter
+from seg_ros.tools.sample_drive import write_drive
+
+FRAMES = 12
+
+
+@pytest.fixture(scope='module')
+def drive() -> SampleDrive:
+    return SampleDrive(seed=3, frames=FRAMES, size=(320, 240))
+
+
+@pytest.fixture(scope='module')
+def segmenter() -> Segmenter:
+    return Segmenter()
+
+
+@pytest.fixture(scope='module')
+def bag(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('bag') / 'drive'
+    write_drive(path, seed=3, frames=FRAMES, size=(320, 240))
+    return path
+
+
+@pytest.fixture(scope='module')
+def folder(drive, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('images')
+    for i in range(FRAMES):
+        write_image(path / f'{i:03}.png', drive[i][0])
+    return path
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_predict_writes_what_the_segmenter_says(folder, drive, segmenter, tmp_path):
+    assert run('predict', folder, '--out', tmp_path, '--json', tmp_path / 'result.json') == 0
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['frames'] == FRAMES
+    assert result['fps'] > 0
+    assert result['model'] == 'bisenetv2_camvid'
+    image = drive[5][0]
+    labels = segmenter.predict(image).labels
+    np.testing.assert_array_equal(read_labels(tmp_path / '005.png'), labels)
+    expected = overlay(image, labels, segmenter.labels.palette)
+    difference = cv2.absdiff(read_image(tmp_path / '005_overlay.jpg'), expected)
+    assert difference.mean() < 4  # it is a JPEG
+
+
+def test_predict_of_a_video_is_a_video(drive, tmp_path):
+    with VideoWriter(tmp_path / 'drive.mp4', 10) as writer:
+        for i in range(FRAMES):
+            writer.write(drive[i][0])
+    assert run('predict', tmp_path / 'drive.mp4', '--out', tmp_path / 'out') == 0
+    frames = list(read_video(tmp_path / 'out' / 'drive_overlay.mp4'))
+    assert len(frames) == FRAMES
+    assert frames[0].shape == (240, 320, 3)
+
+
+def test_predict_refuses_what_it_cannot_read(folder, tmp_path, capsys):
+    (tmp_path / 'text.png').write_text('no image')
+    assert run('predict', tmp_path / 'text.png', '--out', tmp_path / 'out') == 2
+    assert 'text.png: expected a JPEG, PNG' in capsys.readouterr().err
+    assert run('predict', tmp_path / 'none', '--out', tmp_path / 'out') == 2
+    assert 'it does not exist' in capsys.readouterr().err
+    assert run('predict', folder / '000.png', folder, '--out', tmp_path / 'out') == 2
+    assert 'expected inputs of different names' in capsys.readouterr().err
+    assert run('predict', folder, '--out', tmp_path / 'out', '--model', 'best_net') == 2
+    assert 'expected a shipped network (bisenetv2_camvid' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_evaluate_counts_each_pixel_once(bag, drive, segmenter, tmp_path):
+    out = tmp_path / 'result.json'
+    assert run('evaluate', '--dataset', 'sample_drive', '--root', bag, '--json', out) == 0
+    result = json.loads(out.read_text())
+    hits, union = np.zeros(11), np.zeros(11)
+    for i in range(FRAMES):
+        image, truth = drive[i]
+        labels = segmenter.predict(image).labels
+        labels[truth == 255] = 255
+        for c in range(11):
+            hits[c] += np.sum((labels == c) & (truth == c))
+            union[c] += np.sum((labels == c) | (truth == c))
+    names = segmenter.labels.names
+    for name, hit, either in zip(names, hits, union):
+        assert result['iou'][name] == (pytest.approx(hit / either) if either else None)
+    assert result['miou'] == pytest.approx(np.mean((hits / union)[union > 0]))
+    assert result['images'] == FRAMES
+
+
+def test_models_names_what_is_shipped_and_its_terms(tmp_path, capsys):
+    assert run('models', '--json', tmp_path / 'models.json') == 0
+    shipped = json.loads((tmp_path / 'models.json').read_text())['models']
+    facts = shipped['bisenetv2_camvid']
+    assert 'for research use' in facts['training']['terms']
+    assert 'research use' in capsys.readouterr().out
+    assert Path(facts['path']).stat().st_size < 15e6
+
+
+@pytest.mark.parametrize('kind', ['bag', 'folder'])
+def test_demo_plays_a_drive_through_the_node(kind, bag, folder, segmenter, drive, tmp_path):
+    source = bag if kind == 'bag' else folder
+    assert run('demo', '--drive', source, '--out', tmp_path) == 0
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert report['frames_in'] == FRAMES
+    assert 0 < report['frames_out'] <= FRAMES
+    assert 0 < report['latency_ms']['p50'] <= report['latency_ms']['p99'] < 10000
+    assert (report['miou'] is None) == (kind == 'folder')
+    frames = list(read_video(tmp_path / 'overlay.mp4'))
+    assert 0 < len(frames) <= FRAMES
+    # The first frames may come too fast, the last one is always answered.
+    image = drive[FRAMES - 1][0]
+    expected = overlay(image, segmenter.predict(image).labels, segmenter.labels.palette)
+    assert cv2.absdiff(frames[-1][:, :320], expected).mean() < 12  # it is a video
+    page = (tmp_path / 'report.html').read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing from elsewhere
+    assert page.count('<img') >= 6

@@ -54,6 +54,16 @@ def play(context):
     ]
 
 
+def played(event, context):
+    """Bring the launch down after the last frames, and fail if the player did."""
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise RuntimeError(f'the player ended with exit code {event.returncode}')
+    end = Shutdown(reason='the bag has been played')
+    return TimerAction(period=SECONDS_FOR_THE_LAST_FRAMES, actions=[end])
+
+
 def generate_launch_description():
     """Declare the bag's arguments, and include the node's launch file with its own."""
     segment = Path(get_package_share_directory('seg_ros'), 'launch', 'segment.launch.py')

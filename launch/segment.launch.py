@@ -140,8 +140,8 @@ def transport(environment):
         return {}
     if shutil.disk_usage('/dev/shm').free < SHARED_MEMORY:
         launch.logging.get_logger('segment.launch').warning(
-            f'expected {SHARED_MEMORY >> 20} MB free in /dev/shm, found less: large images will take '
-            'longer to travel, without fastdds_large_images.xml (Docker: give more with --shm-size)'
+            f'expected {SHARED_MEMORY >> 20} MB free in /dev/shm, found less: going on without '
+            'fastdds_large_images.xml, so large images take longer (in Docker: --shm-size)'
         )
         return {}
     # Up to Jazzy Fast DDS reads the first name only, later ones prefer the second.

@@ -276,6 +276,9 @@ def with_our_profile(checkpoint):
     return describe({'model': str(checkpoint), 'rviz': 'true'})
 
 
+@pytest.mark.skipif(
+    shutil.disk_usage('/dev/shm').free < 2**27, reason='there is too little shared memory'
+)
 @pytest.mark.launch(fixture=with_our_profile)
 def test_the_node_and_only_it_gets_our_profile(ros):
     read_parameters(ros, '/segmentation_node', ['model'])
@@ -292,6 +295,37 @@ def test_a_profile_of_the_user_stays(ros):
     environment = environment_of_node()
     assert environment['FASTDDS_DEFAULT_PROFILES_FILE'].endswith('segment.rviz')
     assert 'FASTRTPS_DEFAULT_PROFILES_FILE' not in environment
+
+
+# A bag.
+
+
+@pytest.fixture(scope='module')
+def bag(tmp_path_factory):
+    """Record a second of sample drive."""
+    path = tmp_path_factory.mktemp('bags') / 'drive'
+    command = [sys.executable, '-m', 'seg_ros', 'sample_drive', '--out', path]
+    subprocess.run([*command, '--frames', '10', '--size', '160x90'], check=True)
+    return path
+
+
+@launch_pytest.fixture
+def with_a_bag(bag, checkpoint):
+    arguments = {'bag': str(bag), 'rate': '4.0', 'loop': 'true', 'model': str(checkpoint)}
+    return describe(arguments, file='replay.launch.py')
+
+
+@pytest.mark.launch(fixture=with_a_bag)
+def test_a_bag_is_replayed_over_and_over_in_its_own_time(ros):
+    masks = []
+    ros.create_subscription(Image, '/camera/segmentation/mask', masks.append, QoSProfile(depth=9))
+    # a stamp that comes again has come from the second round
+    ros.until(lambda: len({mask.header.stamp.nanosec for mask in masks}) < len(masks))
+    assert (masks[0].height, masks[0].width) == (90, 160)
+    parameters = read_parameters(ros, '/segmentation_node', ['use_sim_time'])
+    assert parameters == {'use_sim_time': True}
+    yield
+    assert exit_codes == [0, 0]
 
 
 # As a user types it.
@@ -322,6 +356,21 @@ def test_mistakes_end_the_launch_and_say_why(arguments, said):
     shown, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert re.search(said, shown), shown
+
+
+@needs_ros2
+def test_replay_ends_with_the_bag(bag, checkpoint):
+    process = ros2_launch('replay.launch.py', f'bag:={bag}', 'rate:=4', f'model:={checkpoint}')
+    shown, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, shown
+
+
+@needs_ros2
+def test_replay_without_its_bag_says_so():
+    process = ros2_launch('replay.launch.py', 'bag:=/no/bag')
+    shown, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert 'bag: expected a recorded bag, but there is none at /no/bag' in shown
 
 
 @needs_ros2

@@ -10,6 +10,7 @@ from itertools import pairwise
 import json
 from math import ceil, exp, log
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def blocks(seed: int, height: int = 64, width: int = 96, classes: int = 11) -> n
 )
 def test_image_and_labels_move_together(options: dict) -> None:
     augmentation = Augmentation((56, 72), jitter=0, **options)
-    labels = blocks(0)
+    labels = 2 * blocks(0, classes=6)
     image = colour_of(labels)
     seen = set()
     for seed in range(20):
@@ -74,6 +75,8 @@ def test_image_and_labels_move_together(options: dict) -> None:
         assert new_image.shape == (56, 72, 3)
         assert new_labels.shape == (56, 72)
         assert new_image.dtype == new_labels.dtype == np.uint8
+        # Between two classes there is no third.
+        assert set(np.unique(new_labels)) <= {0, 2, 4, 6, 8, 10, 255}
         expected = np.where((new_labels == 255)[..., None], (124, 116, 104), colour_of(new_labels))
         # Where two blocks meet, colours blend; so away from borders.
         windows = np.lib.stride_tricks.sliding_window_view(new_labels, (7, 7))
@@ -561,6 +564,21 @@ def test_a_training_learns_and_keeps_the_best(
     data = camvid(street_root, 'val')
     again = evaluate(Segmenter(result['checkpoint'], device='cpu'), (data[i] for i in range(3)))
     assert again.miou() == pytest.approx(best['miou'], abs=1e-9)
+
+
+def test_the_best_is_kept_when_later_ones_are_worse(
+    street_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.2, 0.6, 0.4, 0.6])
+    monkeypatch.setattr(
+        'seg_ros.training.loop.evaluate', lambda *_: SimpleNamespace(miou=lambda: next(scores))
+    )
+    recipe = replace(TINY, root=str(street_root), epochs=8, validate_every=2, batch=8)
+    result = Training(recipe, tmp_path).run()
+    assert result['miou'] == 0.6
+    facts = load_checkpoint(tmp_path / 'best.safetensors').training
+    assert facts['epoch'] == 4
+    assert facts['miou'] == {'val': 0.6}
 
 
 def test_weights_are_averaged(trained: tuple[Training, dict]) -> None:

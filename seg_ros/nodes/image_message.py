@@ -88,6 +88,12 @@ def to_array(message: Image) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
     if not height or not width:
         raise ImageError(f'expected an image with pixels; found {width}x{height}')
+    if encoding.channels == 2 and width % 2:
+        # OpenCV 5 says so itself, older ones read beyond the row.
+        raise ImageError(
+            f'expected an even width, as {message.encoding} pairs the pixels of a row; found '
+            f'{width}x{height}'
+        )
     if step < row:
         raise ImageError(
             f'expected a step of at least {row} bytes for {width} pixels of {message.encoding}; '
@@ -127,8 +133,8 @@ def to_rgb(message: Image) -> Array:
         return cv2.cvtColor(pixels, conversion)
     except cv2.error as error:
         raise ImageError(
-            f'expected a size that {message.encoding} can have (YUV pairs the pixels of a row); '
-            f'found {message.width}x{message.height}: {error.err}'
+            f'expected a size that {message.encoding} can have; found '
+            f'{message.width}x{message.height}: {error.err}'
         ) from error
 
 

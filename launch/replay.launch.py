@@ -42,10 +42,7 @@ def play(context):
         cmd=[*command, bag, '--clock', '--rate', rate, *looped],
         name='player',
         output='screen',
-        on_exit=TimerAction(
-            period=SECONDS_FOR_THE_LAST_FRAMES,
-            actions=[Shutdown(reason='the bag has been played')],
-        ),
+        on_exit=played,
     )
     return [
         RegisterEventHandler(

@@ -47,7 +47,8 @@ def parse_verb(arguments: Sequence[str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """
+    Run one command.
 
     :param arguments: the verb and its arguments; the process's own by default
     :returns: 0 when done, 1 if the check asked for failed, 2 for an error in usage or input,

@@ -1,7 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, run for real: what they start answers, and has the parameters asked for."""
-# ruff: noqa: E402  (without ROS's launch all of this is skipped)
 
 import array
 import os

@@ -47,7 +47,7 @@ class Augmentation:
         width = max(1, round(image.shape[1] * factor * stretch))
         smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
         image = cv2.resize(image, (width, height), interpolation=smooth)
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         image, labels = self._crop(image, labels, rng)
         if self.flip and rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]

@@ -40,12 +40,13 @@ class ConfusionMatrix:
             )
         valid = truth != IGNORE
         true, guess = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
+        for name, ids in (('ground truth', true), ('prediction', guess[guess != IGNORE])):
+            if ids.size and ids.max() >= classes:
+                raise ValueError(
+                    f'expected class ids below {classes}, or {IGNORE}; found {ids.max()} in the '
+                    f'{name}'
+                )
         guess[guess == IGNORE] = classes
-        if true.size and (true.max() >= classes or guess.max() > classes):
-            raise ValueError(
-                f'expected class ids below {classes}, or {IGNORE}; found {true.max()} in the '
-                f'ground truth and {guess.max()} in the prediction'
-            )
         counts = np.bincount(true * (classes + 1) + guess, minlength=self.counts.size)
         self.counts += counts.reshape(self.counts.shape)
 

@@ -142,7 +142,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             ),
             training=json.loads(metadata['training']),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f'{path}: its metadata does not describe a network: {error!r}'
         ) from error

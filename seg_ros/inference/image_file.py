@@ -120,8 +120,15 @@ def read_video(path: str | Path) -> Iterator[Image]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ImageFileError(f'{path}: expected a video; found no video stream in it')
+            promised = container.streams.video[0].frames  # 0 where the file does not say
+            found = 0
             for frame in container.decode(video=0):
+                found += 1
                 yield frame.to_ndarray(format='rgb24')
+            if found < max(1, promised):
+                raise ImageFileError(
+                    f'{path}: expected a video of {promised} frames; it breaks off after {found}'
+                )
     except av.FFmpegError as error:
         raise ImageFileError(f'{path}: expected a video; decoding failed: {error}') from error
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.channel_order not in ('rgb', 'bgr'):
             raise ValueError(f'expected channel order rgb or bgr; found {self.channel_order!r}')
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise ValueError(
                 f'expected three means and three positive deviations; found {self.mean} and '
                 f'{self.std}'

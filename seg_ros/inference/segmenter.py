@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -63,7 +65,8 @@ class Segmenter:
         self.device = _choose_device(device)
         self.precision = _choose_precision(precision, self.device)
         if isinstance(model, Checkpoint):
-            self.checkpoint = model
+            # A network of its own: what follows changes the weights' type and place.
+            self.checkpoint = replace(model, network=copy.deepcopy(model.network))
         else:
             self.checkpoint = load_checkpoint(find_checkpoint(model))
         self.model = '' if isinstance(model, Checkpoint) else str(model)
@@ -162,8 +165,11 @@ class Segmenter:
 
     def _to_input(self, image: Image) -> Tensor:
         """Return a normalised (1, 3, *input_size) on the device, channels last in memory."""
-        # PyTorch warns of read-only memory, such as a message's; nothing here writes to it.
-        pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
+        # PyTorch warns of read-only memory, such as a message's, and takes no view that runs
+        # backwards, such as BGR seen as RGB.
+        if not image.flags.writeable or min(image.strides) < 0:
+            image = image.copy()
+        pixels = torch.from_numpy(image)
         pixels = pixels.to(self.device, non_blocking=True).permute(2, 0, 1).unsqueeze(0)
         x = self.checkpoint.preprocessing(pixels, self.input_size, self._dtype)
         return x.contiguous(memory_format=torch.channels_last)

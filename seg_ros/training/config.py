@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, MISSING
 from pathlib import Path
 from typing import Any
 
@@ -88,4 +88,11 @@ def load_recipe(path: str | Path) -> Recipe:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
     }
+    for f in fields(Recipe):
+        kinds: Any = {float: (int, float), tuple: tuple}.get(type(f.default), type(f.default))
+        if f.name in values and f.default is not MISSING and not isinstance(values[f.name], kinds):
+            raise ValueError(
+                f'{path}: expected {f.name} to be like {f.default!r}; found {values[f.name]!r}. '
+                'YAML reads 1e-3 as text; write 1.0e-3'
+            )
     return Recipe(**values)

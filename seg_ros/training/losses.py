@@ -68,7 +68,8 @@ def total_loss(
     """
     loss = cross_entropy(main, labels, weights, ohem)
     for weight, logits in zip(auxiliary_weights, auxiliary):
-        stride = round(labels.shape[-1] / logits.shape[-1])
+        # A power of two; where it does not divide the size, the map's last pixel sees less.
+        stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
         small = labels[:, ::stride, ::stride]
         loss = loss + weight * cross_entropy(logits, small, weights, ohem)
     return loss

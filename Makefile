@@ -40,6 +40,7 @@ $(INSTALLED): setup.py $(CONSTRAINTS) $(wildcard launch/*)
 	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) \
 	    --no-build-isolation --use-pep517 --editable '.[$(ROS),test]'
 	@# An editable installation leaves these out; with them `ros2 run` and `ros2 launch` find the package here too.
+	@rm -rf $(VENV)/share/seg_ros $(VENV)/lib/seg_ros
 	@mkdir -p $(VENV)/share/seg_ros/launch $(VENV)/share/ament_index/resource_index/packages
 	@ln -sfn $(CURDIR)/resource/seg_ros $(VENV)/share/ament_index/resource_index/packages/seg_ros
 	@ln -sfn $(CURDIR)/package.xml $(CURDIR)/config $(VENV)/share/seg_ros/

@@ -11,7 +11,7 @@ import pkgutil
 import sys
 
 from . import tools
-from .tools._json import write_json
+from .tools._result import write_json
 
 DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
 

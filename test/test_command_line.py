@@ -14,7 +14,7 @@ import pytest
 
 from seg_ros import __main__ as command_line
 from seg_ros import tools
-from seg_ros.tools._json import plain
+from seg_ros.tools._result import plain
 
 COMMAND = '''"""Do what a test wants.
 

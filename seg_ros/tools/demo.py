@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from ..evaluation.bag import read_labels, read_stamps, topics
     from ..evaluation.live import LiveEvaluation
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
-    from ._json import write_json
+    from ._result import write_json
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)

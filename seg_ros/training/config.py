@@ -19,7 +19,8 @@ class Recipe:
     :param network: what :func:`seg_ros.models.build_model` takes, the class count left out.
     :param dataset: the data set's name.
     :param root: its folder; the command line may give another.
-    :param splits: the splits to train on and to choose the best weights on.
+    :param splits: to train on, to choose the best weights on, and, if there is a third, to score
+        those on at the end.
     :param drives: seeds of sample drives to mix in, each of ``drive_frames`` frames.
     :param crop: (height, width) of a training image.
     :param scale: range of random scales.
@@ -44,7 +45,7 @@ class Recipe:
     network: dict[str, Any]
     dataset: str
     root: str = ''
-    splits: tuple[str, str] = ('train', 'val')
+    splits: tuple[str, ...] = ('train', 'val')
     drives: tuple[int, ...] = ()
     drive_frames: int = 100
     crop: tuple[int, int] = (288, 384)

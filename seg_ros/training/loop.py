@@ -22,7 +22,7 @@ from ..datasets.augmentation import Augmentation
 from ..datasets.camvid import camvid
 from ..datasets.dataset import Dataset
 from ..evaluation.dataset import evaluate
-from ..inference.checkpoint import Checkpoint, save_checkpoint
+from ..inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..inference.files import write_atomically
 from ..inference.image_file import Image
 from ..inference.preprocessing import Preprocessing
@@ -110,7 +110,12 @@ class Training:
                 f'dataset: expected one of {", ".join(DATASETS)}; found {recipe.dataset!r}'
             )
         self.recipe, self.out, self.device = recipe, Path(out), device
-        train, val = (DATASETS[recipe.dataset](recipe.root, split) for split in recipe.splits)
+        if len(recipe.splits) not in (2, 3):
+            raise ValueError(
+                'splits: expected one to train on, one to choose on and perhaps one to test on; '
+                f'found {recipe.splits}'
+            )
+        train, val, *_ = (DATASETS[recipe.dataset](recipe.root, split) for split in recipe.splits)
         self.data: Dataset = train
         self.validation = [val[i] for i in range(len(val))]
         samples = [train[i] for i in range(len(train))]
@@ -151,7 +156,12 @@ class Training:
         self.history: list[dict[str, float]] = []
 
     def run(self) -> dict[str, Any]:
-        """Train to the last epoch; return ``miou`` (the best, on validation) and counts."""
+        """
+        Train to the last epoch, then score the best weights on all but the training split.
+
+        :returns: ``miou`` (of the last split in the recipe), ``epochs``, ``images_seen`` and
+            ``checkpoint``, whose metadata holds the scores.
+        """
         while self.epoch < self.recipe.epochs:
             started = time.monotonic()
             loss = self._train_epoch()
@@ -164,7 +174,7 @@ class Training:
             self._save()
             tqdm.write('  '.join(f'{k} {v:.4g}' for k, v in record.items()))
         return {
-            'miou': self.best,
+            'miou': self._score_best(),
             'epochs': self.epoch,
             'images_seen': self.images_seen,
             'checkpoint': str(self.out / 'best.safetensors'),
@@ -233,7 +243,22 @@ class Training:
         if miou > self.best:
             self.best = miou
             checkpoint.training['miou'] = {self.recipe.splits[1]: miou}
-            save_checkpoint(self.out / 'best.safetensors', checkpoint)
+            save_checkpoint(self.out / 'best.safetensors', checkpoint, torch.float16)
+        return miou
+
+    def _score_best(self) -> float:
+        """Write the scores of the stored weights beside them; return the last split's mIoU."""
+        path = self.out / 'best.safetensors'
+        best = load_checkpoint(path)
+        best.training['miou'], best.training['iou'] = {}, {}
+        segmenter = Segmenter(best, device=self.device)
+        for split in self.recipe.splits[1:]:
+            data = DATASETS[self.recipe.dataset](self.recipe.root, split)
+            matrix = evaluate(segmenter, map(data.__getitem__, range(len(data))))
+            best.training['miou'][split] = miou = matrix.miou()
+            iou = (round(value, 4) for value in matrix.iou().tolist())
+            best.training['iou'][split] = dict(zip(data.labels.names, iou))
+        save_checkpoint(path, best, torch.float16)
         return miou
 
     def _save(self) -> None:

@@ -203,13 +203,13 @@ def test_padded_rows_compressed_images_and_rare_encodings(tmp_path):
 
 def test_pixels_that_do_not_fit_are_refused(tmp_path):
     write_others(tmp_path / 'bag', [('/short', IMAGE, raw('rgb8', bytes(20), 7, 5, 21))])
-    with pytest.raises(BagError, match='/short: expected 5 rows of 7 pixels of rgb8; found 20'):
+    with pytest.raises(BagError, match='/short: expected 105 bytes of data .*found 20'):
         list(read_images(tmp_path / 'bag'))
 
 
 def test_an_unknown_encoding_is_refused(tmp_path):
     write_others(tmp_path / 'bag', [('/odd', IMAGE, raw('strange', bytes(35), 7, 5, 7))])
-    with pytest.raises(BagError, match='found strange'):
+    with pytest.raises(BagError, match="found 'strange'"):
         list(read_images(tmp_path / 'bag'))
 
 

@@ -11,11 +11,11 @@ from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from seg_ros.inference.encodings import to_rgb
 from seg_ros.inference.labels import CAMVID, IGNORE
 from seg_ros.inference.overlay import overlay
 from seg_ros.nodes import camera as camera_module
 from seg_ros.nodes.camera import Camera, scale_camera_info
-from seg_ros.nodes.image_message import to_rgb
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 MASK = np.random.default_rng(2).integers(0, len(CAMVID), (30, 40), dtype=np.uint8)

@@ -1,6 +1,7 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks that come back over DDS are, to the pixel, what `predict` says of the same image.
+"""
+Masks that come back over DDS are, to the pixel, what `predict` says of the same image.
 
 Each drive is played by another process. With SEG_ROS_CAMVID set to CamVid's folder, its validation
 drive is played, too.

@@ -30,10 +30,10 @@ import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from seg_ros.inference.encodings import to_array, to_rgb
 from seg_ros.inference.image_file import decode_image, encode_image
 from seg_ros.inference.overlay import colorize, overlay
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.nodes.image_message import to_array, to_rgb
 
 NODE = '/segmentation_node'
 CONFIG = Path(__file__).parents[1] / 'config/segment.yaml'

@@ -48,7 +48,6 @@ DEPENDENCIES = {
     'matplotlib': ('matplotlib', 'python3-matplotlib'),
     'numpy': ('numpy', 'python3-numpy'),
     'rosbags': ('rosbags', 'python3-rosbags-pip'),
-    'rosbags.image': ('rosbags-image', None),
     'safetensors': ('safetensors', None),
     'torch': ('torch', 'python3-pytorch-pip'),
     'tqdm': ('tqdm', 'python3-tqdm'),
@@ -98,8 +97,7 @@ def test_versions_agree():
 
 def test_every_import_is_a_declared_dependency():
     modules = {name for path in SOURCES for name in imports(path)}
-    tops = {'rosbags.image' if name.startswith('rosbags.image') else name.split('.')[0]
-            for name in modules if name}  # fmt: skip
+    tops = {name.split('.')[0] for name in modules if name}
     foreign = tops - sys.stdlib_module_names - {'seg_ros'} - OPTIONAL
     required = set(ast.literal_eval(SETUP['install_requires']))
     keys = {element.text for element in MANIFEST.findall('exec_depend')}

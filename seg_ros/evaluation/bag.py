@@ -12,7 +12,6 @@ import tempfile
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader, AnyReaderError
@@ -29,6 +28,7 @@ from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
 from rosbags.serde import SerdeError
 from rosbags.typesys import get_typestore, Stores, TypesysError
 
+from ..inference.encodings import ImageError, to_array, to_rgb
 from ..inference.image_file import decode_image, Image
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -36,12 +36,6 @@ LABELS = 'labels'
 """Last part of the name of a topic that holds class ids rather than what a camera saw."""
 
 _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
-_TO_RGB = {
-    'bgr8': cv2.COLOR_BGR2RGB,
-    'rgba8': cv2.COLOR_RGBA2RGB,
-    'bgra8': cv2.COLOR_BGRA2RGB,
-    'mono8': cv2.COLOR_GRAY2RGB,
-}
 _FOREVER = QosTime(9223372036, 854775807)
 _RELIABLE = Qos(
     QosHistory.KEEP_LAST,
@@ -374,39 +368,17 @@ def _stamp(message: Any) -> int:
 def _to_rgb(message: Any, kind: str, topic: str) -> Image:
     if kind == COMPRESSED:
         return decode_image(message.data, topic)
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
-        # Imported late: only rare encodings need it.
-        from rosbags.image import image_to_cvimage, ImageError
-
-        try:
-            return np.asarray(image_to_cvimage(message, 'rgb8'), np.uint8)
-        except (ImageError, TypeError, ValueError, cv2.error) as error:
-            raise BagError(
-                f'{topic}: expected an encoding that can be shown in colours; found '
-                f'{message.encoding}: {error}'
-            ) from error
-    pixels = _pixels(message, channels, topic)
-    code = _TO_RGB.get(message.encoding)
-    return pixels if code is None else cv2.cvtColor(pixels, code)
+    try:
+        return to_rgb(message)
+    except ImageError as error:
+        raise BagError(f'{topic}: {error}') from error
 
 
 def _to_labels(message: Any, kind: str, topic: str) -> Image:
     if kind == COMPRESSED or message.encoding not in ('mono8', '8UC1'):
         found = 'compressed images' if kind == COMPRESSED else message.encoding
         raise BagError(f'{topic}: expected class ids as mono8; found {found}')
-    return _pixels(message, 1, topic)
-
-
-def _pixels(message: Any, channels: int, topic: str) -> Image:
-    """Cut the padding off an 8-bit image's rows."""
-    height, width, step = message.height, message.width, message.step
-    if step < width * channels or message.data.size < height * step:
-        raise BagError(
-            f'{topic}: expected {height} rows of {width} pixels of {message.encoding}; found '
-            f'{message.data.size} bytes in steps of {step}'
-        )
-    rows = message.data[: height * step].reshape(height, step)[:, : width * channels]
-    return np.ascontiguousarray(
-        rows.reshape((height, width, channels)[: 3 if channels > 1 else 2])
-    )
+    try:
+        return to_array(message)
+    except ImageError as error:
+        raise BagError(f'{topic}: {error}') from error

@@ -18,10 +18,11 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from ..inference.encodings import to_rgb
 from ..inference.image_file import Image as Array
 from ..inference.labels import LabelSet
 from ..inference.overlay import colorize, overlay
-from .image_message import decode, encode, to_message, to_rgb
+from .image_message import decode, encode, to_message
 
 try:  # Humble has these in rclpy.qos_event, which newer distributions gave up.
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -73,7 +74,8 @@ class Camera:
         base = node.resolve_topic_name(image_topic or f'{name}/image_raw')
         self.topic = f'{base}/compressed' if compressed else base
         self._info_topic = f'{base.rpartition("/")[0]}/camera_info'
-        self._type, self._decode = (CompressedImage, decode) if compressed else (Image, to_rgb)
+        self._type = CompressedImage if compressed else Image
+        self._decode: Callable[[Any], Array] = decode if compressed else to_rgb
         self._on_image = on_image
         self._subscriptions: list[Subscription] = []
         self._reliability = ReliabilityPolicy.RELIABLE

@@ -18,8 +18,8 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import Image
 
+from ..inference.encodings import to_array
 from ..inference.image_file import Image as Array
-from .image_message import to_array
 
 
 class Frame(NamedTuple):

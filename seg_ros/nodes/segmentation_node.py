@@ -27,9 +27,9 @@ from rclpy.timer import Timer
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CompressedImage, Image
 
+from ..inference.encodings import ImageError
 from .camera import Camera
 from .frame_queue import FrameQueue
-from .image_message import ImageError
 from .parameters import check, declare, ParameterError
 
 if TYPE_CHECKING:

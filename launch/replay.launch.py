@@ -20,12 +20,17 @@ from launch.actions import (
     Shutdown,
     TimerAction,
 )
+from launch.event_handlers import OnProcessIO
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import ExecutableInPackage
 
+SECONDS_TO_BE_FOUND = '2'
 SECONDS_FOR_THE_LAST_FRAMES = 3.0
+
+# What the node says when it is active. Its lifecycle event would go over DDS, where a listener
+# that is found too late misses it.
+LISTENS = b'subscribing to'
 
 
 def play(context):
@@ -33,22 +38,24 @@ def play(context):
     bag, rate, loop = (context.launch_configurations[name] for name in ('bag', 'rate', 'loop'))
     if not Path(bag).exists():
         raise RuntimeError(f'bag: expected a recorded bag, but there is none at {bag}')
-    if 'ros2bag' in get_packages_with_prefixes():
-        command = ['ros2', 'bag', 'play']
-    else:
-        command = [ExecutableInPackage('play', 'seg_ros')]
+    rosbag2 = 'ros2bag' in get_packages_with_prefixes()
+    command = ['ros2', 'bag', 'play'] if rosbag2 else [ExecutableInPackage('play', 'seg_ros')]
     looped = ['--loop'] if loop.lower() in ('true', 'on', '1') else []
+    # The node listens; now it and the player have to find each other.
+    patience = ['--delay' if rosbag2 else '--wait-for-subscribers', SECONDS_TO_BE_FOUND]
     player = ExecuteProcess(
-        cmd=[*command, bag, '--clock', '--rate', rate, *looped],
+        cmd=[*command, bag, '--clock', '--rate', rate, *patience, *looped],
         name='player',
         output='screen',
         on_exit=played,
     )
-    return [
-        RegisterEventHandler(
-            OnStateTransition(goal_state='active', entities=[player], handle_once=True)
-        )
-    ]
+    waiting = [player]
+
+    def when_it_listens(event):
+        return waiting.pop() if waiting and LISTENS in event.text else None
+
+    handler = OnProcessIO(on_stdout=when_it_listens, on_stderr=when_it_listens)
+    return [RegisterEventHandler(handler)]
 
 
 def played(event, context):

@@ -15,7 +15,7 @@ from ament_index_python.packages import get_package_share_directory, get_package
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 import launch.logging
-from launch_ros.actions import LifecycleNode, Node
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 import yaml
 
@@ -116,9 +116,8 @@ def start(context):
         overrides[f'{first}.image_topic'] = ParameterValue(given['image_topic'], value_type=str)
 
     actions = [
-        # It configures and activates itself (parameter `autostart`). As a LifecycleNode, launch
-        # files that include this one can wait for its states, as replay.launch.py does.
-        LifecycleNode(
+        # A lifecycle node, but one that configures and activates itself (parameter `autostart`).
+        Node(
             package='seg_ros',
             executable='segmentation_node',
             name='segmentation_node',

@@ -127,8 +127,16 @@ def read_parameters(ros, node, names):
     """Ask a node for its parameters."""
     client = ros.create_client(GetParameters, f'{node}/get_parameters')
     ros.until(client.service_is_ready)
-    future = client.call_async(GetParameters.Request(names=names))
-    ros.until(future.done)
+    futures = []
+
+    def ask():
+        # again now and then: a service does not always know its client from the start
+        if time.monotonic() > start + 3 * len(futures):
+            futures.append(client.call_async(GetParameters.Request(names=names)))
+
+    start = time.monotonic()
+    ros.until(lambda: any(future.done() for future in futures), every=ask)
+    (values, *_) = [future.result().values for future in futures if future.done()]
     fields = {
         ParameterType.PARAMETER_BOOL: 'bool_value',
         ParameterType.PARAMETER_INTEGER: 'integer_value',
@@ -136,8 +144,7 @@ def read_parameters(ros, node, names):
         ParameterType.PARAMETER_STRING: 'string_value',
         ParameterType.PARAMETER_STRING_ARRAY: 'string_array_value',
     }
-    values = [getattr(value, fields[value.type]) for value in future.result().values]
-    return dict(zip(names, (list(v) if isinstance(v, list) else v for v in values)))
+    return dict(zip(names, (getattr(value, fields[value.type]) for value in values)))
 
 
 def image(height, width, stamp):

@@ -143,7 +143,7 @@ def transport(environment):
             'fastdds_large_images.xml, so large images take longer (in Docker: --shm-size)'
         )
         return {}
-    # Up to Jazzy Fast DDS reads the first name only, later ones prefer the second.
+    # Up to Jazzy the first name is the one read; later ones take both and warn of the first.
     profile = str(SHARE / 'config' / 'fastdds_large_images.xml')
     return dict.fromkeys(TRANSPORT_VARIABLES[:2], profile)
 

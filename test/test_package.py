@@ -224,7 +224,9 @@ def test_pip_installs_everything_and_no_everyday_words_in_bin(copy, tmp_path):
         if path.suffix in ('.py', '.safetensors', '.html') or path.name == 'py.typed':
             assert str(path.relative_to(ROOT)) in names
     prefix = tmp_path / 'prefix'
-    install = ['install', '--no-deps', '--no-index', '--no-warn-script-location', '--prefix']
+    # unless told to ignore it, pip would remove the environment's own seg_ros first
+    install = ['install', '--no-deps', '--no-index', '--no-warn-script-location']
+    install += ['--ignore-installed', '--prefix']
     subprocess.run([*pip, *install, prefix, wheel], check=True)
     check_installation(prefix)
 

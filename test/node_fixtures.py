@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 import re
+import signal
 import subprocess
 import sys
 from threading import Thread
@@ -64,7 +65,7 @@ def wait_until(done: Callable[[], object], timeout: float = 20.0) -> bool:
 
 class NodeProcess:
     """
-    The node in a process of its own; a context manager that kills it if a test left it.
+    The node in a process of its own; a context manager that ends it if a test left it.
 
     :param parameters: by name, as YAML.
     :param options: further arguments after ``--ros-args``.
@@ -113,8 +114,14 @@ class NodeProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        # Killed at once it would leave its shared memory behind, which later participants stumble
+        # over.
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class Peer:

@@ -23,8 +23,8 @@ Message = tuple[str, str, int, bytes]
 CLOCK_PERIOD = 0.025
 """Seconds between two messages on /clock."""
 
-SETTLE_SECONDS = 0.5
-"""How long the other side may need to find us once we have found it."""
+SETTLE_SECONDS = 3.0
+"""How long the other side may need to find us once we have found it; up to 2.3 s were seen."""
 
 DRAIN_SECONDS = 5
 """How long subscribers have to acknowledge the last messages."""

@@ -46,7 +46,12 @@ class ICNet(SegmentationNetwork):
 
     align_corners = True
 
-    def __init__(self, num_classes: int, width: float = 1, exit: str = 'sub124') -> None:  # noqa: A002
+    def __init__(
+        self,
+        num_classes: int,
+        width: float = 1,
+        exit: str = 'sub124',  # noqa: A002
+    ) -> None:
         super().__init__()
         if exit not in EXITS:
             raise ValueError(f'ICNet has the exits {", ".join(EXITS)}; {exit!r} is none of them')

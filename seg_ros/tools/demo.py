@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 import json
 from pathlib import Path
@@ -54,16 +54,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from ..evaluation.bag import read_labels, read_stamps, topics
     from ..evaluation.live import LiveEvaluation
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
+    from ..inference.labels import CAMVID
     from ._result import write_json
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     labels = load_checkpoint(find_checkpoint(args.model)).labels
     bag, topic = _prepare(args, out)
-    truth = read_labels(bag, LABELS) if LABELS in topics(bag) else ()
-    evaluation = LiveEvaluation(labels, read_stamps(bag, topic), truth)
+    stamps = read_stamps(bag, topic)
+    if not stamps:
+        raise ValueError(f'{bag}: expected images on {topic}; found none')
+    # The drive's ids are CamVid's: they say nothing of a network with other classes.
+    scored = LABELS in topics(bag) and labels.names == CAMVID.names
+    evaluation = LiveEvaluation(labels, stamps, read_labels(bag, LABELS) if scored else ())
     with _node(args, topic) as node:
-        published = _play(bag, topic, node, evaluation, labels, out)
+        published = _play(bag, topic, node, evaluation, labels, _rate(stamps), out)
     drive = args.drive or f'sample drive, seed {SEED}'
     result = {'model': args.model, 'drive': drive, **evaluation.result(published)}
     answered = f'{result["frames_out"]} of {result["frames_in"]} frames answered'
@@ -143,6 +148,7 @@ def _play(
     node: subprocess.Popen[bytes],
     evaluation: LiveEvaluation,
     labels: LabelSet,
+    rate: float,
     out: Path,
 ) -> list[int]:
     """Play the bag in a process of its own and listen; return when each image was published."""
@@ -152,7 +158,7 @@ def _play(
     figures = out / 'player.json'
     command = [sys.executable, '-m', 'seg_ros', 'play', str(bag), '--topics', topic, '--times']
     command += ['--wait-for-subscribers', str(START_SECONDS), '--json', str(figures)]
-    with Recorder([MASKS, OVERLAYS]) as recorder, VideoWriter(out / 'overlay.mp4', RATE) as video:
+    with Recorder([MASKS, OVERLAYS]) as recorder, VideoWriter(out / 'overlay.mp4', rate) as video:
         player = subprocess.Popen(command)
         try:
             while node.poll() is None:
@@ -177,6 +183,12 @@ def _play(
     times: list[int] = json.loads(figures.read_text())['published_ns'][topic]
     figures.unlink()
     return times
+
+
+def _rate(stamps: Sequence[int]) -> float:
+    """Return the frames a second of a drive, so that its video plays as fast as it did."""
+    seconds = (stamps[-1] - stamps[0]) / 1e9
+    return (len(stamps) - 1) / seconds if seconds > 0 else RATE
 
 
 def _with_legend(image: Image, labels: LabelSet) -> Image:

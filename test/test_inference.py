@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import json
 from pathlib import Path
 import pickle
@@ -50,13 +49,7 @@ SMALL = {'name': 'bisenetv2', 'num_classes': 4, 'head_width': 8, 'booster_width'
 SIZE = (48, 64)
 
 
-@pytest.fixture(autouse=True, scope='module')
-def _one_thread() -> Iterator[None]:
-    """Where other processes keep the cores busy, threads that wait for each other take ages."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def small_checkpoint(spec: dict = SMALL, **changes) -> Checkpoint:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,14 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seg_ros.models import build_model, SegmentationNetwork
 
-
-@pytest.fixture(autouse=True, scope='module')
-def _one_thread() -> Iterator[None]:
-    """Where other processes keep the cores busy, threads that wait for each other take ages."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 AUXILIARY = ('guide', 'boosters', 'auxiliary_head')

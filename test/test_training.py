@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 import json
@@ -30,14 +29,7 @@ from seg_ros.training.config import load_recipe, Recipe
 from seg_ros.training.loop import learning_rate, make_optimizer, Shuffled, Training, TrainingImages
 from seg_ros.training.losses import class_weights, cross_entropy, total_loss
 
-
-@pytest.fixture(autouse=True, scope='module')
-def _one_thread() -> Iterator[None]:
-    """Where other processes keep the cores busy, threads that wait for each other take ages."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def colour_of(labels: np.ndarray) -> np.ndarray:

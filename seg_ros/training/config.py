@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, MISSING
+from dataclasses import dataclass, fields, MISSING
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,6 @@ class Recipe:
     precision: str = 'bf16'
     validate_every: int = 1
     seed: int = 0
-    notes: str = field(default='', compare=False)
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..datasets.augmentation import Augmentation
 from ..datasets.camvid import camvid
 from ..datasets.dataset import Dataset
+from ..datasets.sample_drive import SampleDrive
 from ..evaluation.dataset import evaluate
 from ..inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..inference.files import write_atomically
@@ -289,12 +290,8 @@ class Training:
 
 
 def _drive_samples(recipe: Recipe, shape: tuple[int, ...]) -> list[tuple[Image, Image]]:
-    if not recipe.drives:
-        return []
-    from ..datasets.sample_drive import SampleDrive
-
     height, width = shape[:2]
-    samples = []
+    samples: list[tuple[Image, Image]] = []
     for seed in recipe.drives:
         drive = SampleDrive(seed=seed, frames=recipe.drive_frames, size=(width, height))
         samples += [drive[i] for i in range(len(drive))]

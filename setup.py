@@ -64,7 +64,16 @@ setup(
     ],
     extras_require={
         'training': ['tensorboard'],
-        'test': ['mypy', 'pytest', 'rosbags-image', 'ruff', 'types-PyYAML'],
+        'test': [
+            'cityscapesscripts',
+            'mypy',
+            'pytest',
+            'rosbags-image',
+            'ruff',
+            'tensorboard',
+            'torchmetrics',
+            'types-PyYAML',
+        ],
         'jazzy': [f'ros-jazzy-{package}' for package in ROS_WHEELS],
         'kilted': [f'ros-kilted-{package}' for package in [*ROS_WHEELS, 'rcl-logging-spdlog']],
     },

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,29 +44,21 @@ class Augmentation:
         """
         factor = np.exp(rng.uniform(*np.log(self.scale)))
         stretch = np.exp(rng.uniform(-1, 1) * np.log(self.stretch))
-        height = max(1, round(image.shape[0] * factor))
-        width = max(1, round(image.shape[1] * factor * stretch))
+        # Cropped first, so that no pixel is resized in vain: of a large image most would be.
+        rows = _window(image.shape[0], self.crop[0], factor, rng)
+        columns = _window(image.shape[1], self.crop[1], factor * stretch, rng)
+        window = np.s_[rows.start : rows.stop, columns.start : columns.stop]
+        size = (columns.length, rows.length)
         smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        image = cv2.resize(image, (width, height), interpolation=smooth)
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        image, labels = self._crop(image, labels, rng)
+        image = cv2.resize(image[window], size, interpolation=smooth)
+        labels = cv2.resize(labels[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+        if (rows.length, columns.length) != self.crop:
+            border = (*rows.border, *columns.border, cv2.BORDER_CONSTANT)
+            image = cv2.copyMakeBorder(image, *border, value=(124, 116, 104))
+            labels = cv2.copyMakeBorder(labels, *border, value=IGNORE)
         if self.flip and rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
         return self._photometric(image, rng), np.ascontiguousarray(labels)
-
-    def _crop(self, image: Image, labels: Image, rng: np.random.Generator) -> tuple[Image, Image]:
-        crop_height, crop_width = self.crop
-        missing = (max(0, crop_height - image.shape[0]), max(0, crop_width - image.shape[1]))
-        if any(missing):
-            # A random share of the border on each side, so that no place is special.
-            top, left = (int(rng.integers(0, m + 1)) for m in missing)
-            border = (top, missing[0] - top, left, missing[1] - left, cv2.BORDER_CONSTANT)
-            image = cv2.copyMakeBorder(image, *border, value=(124, 116, 104))
-            labels = cv2.copyMakeBorder(labels, *border, value=IGNORE)
-        y = int(rng.integers(0, image.shape[0] - crop_height + 1))
-        x = int(rng.integers(0, image.shape[1] - crop_width + 1))
-        window = np.s_[y : y + crop_height, x : x + crop_width]
-        return image[window], labels[window]
 
     def _photometric(self, image: Image, rng: np.random.Generator) -> Image:
         brightness, contrast, saturation = 1 + rng.uniform(-self.jitter, self.jitter, 3)
@@ -77,3 +70,23 @@ class Augmentation:
         return cv2.addWeighted(
             image, saturation, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), 1 - saturation, 0
         )
+
+
+class _Window(NamedTuple):
+    """Along one axis: what to cut out, how long it becomes, what is put before and behind it."""
+
+    start: int
+    stop: int
+    length: int
+    border: tuple[int, int]
+
+
+def _window(image: int, crop: int, factor: float, rng: np.random.Generator) -> _Window:
+    """Choose a window of ``crop`` pixels of an image of that many pixels scaled by ``factor``."""
+    cut = min(image, max(1, round(crop / factor)))
+    # Scaled by the factor as exactly as whole pixels allow, where the image's end is within.
+    length = crop if cut < image else min(crop, max(1, round(image * factor)))
+    start = int(rng.integers(0, image - cut + 1))
+    # A random share of the border on each side, so that no place is special.
+    before = int(rng.integers(0, crop - length + 1))
+    return _Window(start, start + cut, length, (before, crop - length - before))

@@ -1,20 +1,57 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a labelled data set is to the rest: classes, and pairs of image and label files."""
+"""What a labelled data set is to the rest: classes, images, and the train id of each pixel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ..inference.image_file import Image, ImageFileError, read_image, read_labels
 from ..inference.labels import IGNORE, LabelSet
 
+Pair = tuple[Path, Path]
+
 
 class DatasetError(ValueError):
     """A data set that is not laid out as it should be; the message names the file."""
+
+
+class LabelledImages(Protocol):
+    """
+    Images and their labels, on disk or drawn.
+
+    :param name: of the data set.
+    :param labels: the classes.
+    :param terms: under what terms the data may be used.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def labels(self) -> LabelSet: ...  # noqa: D102
+
+    @property
+    def terms(self) -> str: ...  # noqa: D102
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Image, Image]:
+        """Return an RGB image, uint8 (H, W, 3), and its train ids, uint8 (H, W), 255 ignored."""
+        ...
+
+    def source(self, index: int) -> str:
+        """Return where an image comes from, to name it by."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,15 +61,14 @@ class Dataset:
 
     :param labels: the classes.
     :param pairs: (image, label) files.
-    :param ids: train id of each of the 256 ids that a label file may hold; an id that the
-        layout does not know is :data:`UNKNOWN`.
+    :param decode: reads a label file as train ids, uint8 (H, W).
     :param terms: under what terms the data may be used.
     """
 
     name: str
     labels: LabelSet
-    pairs: list[tuple[Path, Path]]
-    ids: tuple[int, ...]
+    pairs: list[Pair]
+    decode: Callable[[Path], Image]
     terms: str
 
     def __len__(self) -> int:
@@ -42,30 +78,114 @@ class Dataset:
         """
         Return an RGB image, uint8 (H, W, 3), and its train ids, uint8 (H, W), 255 ignored.
 
-        :raises DatasetError: the two differ in size, or the labels hold an unknown id.
+        :raises DatasetError: a file cannot be read, the two differ in size, or the labels hold
+            an unknown id or colour.
         """
         image_path, label_path = self.pairs[index]
         try:
-            image, raw = read_image(image_path), read_labels(label_path)
+            image, train_ids = read_image(image_path), self.decode(label_path)
         except (OSError, ImageFileError) as error:
             raise DatasetError(f'{self.name}: {error}') from error
-        if image.shape[:2] != raw.shape:
+        if image.shape[:2] != train_ids.shape:
             raise DatasetError(
                 f'{label_path}: expected labels of the size of {image_path.name}, '
-                f'{image.shape[:2]}; found {raw.shape}'
+                f'{image.shape[:2]}; found {train_ids.shape}'
             )
-        train_ids = np.asarray(self.ids)[raw]
-        if train_ids.min() < 0:
+        return image, train_ids
+
+    def source(self, index: int) -> str:
+        """Return the image file's path."""
+        return str(self.pairs[index][0])
+
+
+class IdTable:
+    """
+    Reads label files that hold ids.
+
+    :param name: of the data set.
+    :param known: train id, or 255, of each id that may occur; 255 stays 255.
+    :param remedy: what to do about an id that may not.
+    """
+
+    def __init__(self, name: str, known: Mapping[int, int], remedy: str) -> None:
+        self.name, self.remedy = name, remedy
+        self.known = {IGNORE: IGNORE, **known}
+        self.table = np.array([self.known.get(i, IGNORE) for i in range(256)], np.uint8)
+
+    def __call__(self, path: Path) -> Image:
+        """Return train ids. Errors as :func:`read_labels`'s, and DatasetError."""
+        raw = read_labels(path)
+        present = np.flatnonzero(cv2.calcHist([raw], [0], None, [256], [0, 256]))
+        self.check(path, set(present.tolist()))
+        return cv2.LUT(raw, self.table)
+
+    def check(self, path: Path, present: set[int]) -> None:
+        """
+        Refuse ids that may not occur.
+
+        :param present: the ids that the file holds.
+        :raises DatasetError: it holds others than the known ones.
+        """
+        unknown = sorted(present - self.known.keys())
+        if unknown:
             raise DatasetError(
-                f'{label_path}: expected the ids of {self.name}; found '
-                f'{sorted(set(raw[train_ids < 0].tolist()))}'
+                f'{path}: expected the ids of {self.name}; found {unknown}. {self.remedy}'
             )
-        return image, train_ids.astype(np.uint8)
 
 
-UNKNOWN = -1
+def pairs_of(
+    root: Path, split: str, pairs: Callable[[str], Iterable[Pair]], layout: str
+) -> list[Pair]:
+    """
+    Return the (image, label) files of a split.
+
+    :param split: several may be joined by ``+``.
+    :param pairs: gives those of one split; whether there are label files need not be known.
+    :param layout: where the files should be, for an error.
+    :raises DatasetError: a split has no images, or an image no labels.
+    """
+    together = []
+    for name in split.split('+'):
+        found = list(pairs(name)) if name else []
+        if not found:
+            raise DatasetError(
+                f'{root}: expected images in split {name!r}; found none. Point --root at a '
+                f'folder of {layout}'
+            )
+        for image, label in found:
+            if not label.is_file():
+                raise DatasetError(
+                    f'{label}: expected the labels of {image}; found no such file. '
+                    f'Put it there, or take the image away. The layout is {layout}'
+                )
+        together += found
+    return together
 
 
-def id_table(known: dict[int, int]) -> tuple[int, ...]:
-    """Return the 256 entries of ``Dataset.ids``; 255 is always ignored."""
-    return tuple({IGNORE: IGNORE, **known}.get(i, UNKNOWN) for i in range(256))
+def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.int64]:
+    """
+    Count the pixels of each train id in the whole set, (256,).
+
+    Every image is decoded, too: whatever is wrong with a file is found here, not hours later.
+
+    :param progress: whether to show a bar.
+    :raises DatasetError: as ``images[i]`` does for the first file that is wrong; or no pixel has
+        a class.
+    """
+
+    def count(index: int) -> NDArray[np.int64]:
+        return np.bincount(images[index][1].ravel(), minlength=256)
+
+    total = np.zeros(256, np.int64)
+    with ThreadPoolExecutor() as pool:
+        counts = pool.map(count, range(len(images)))
+        options = {'total': len(images), 'unit': 'image', 'leave': False}
+        for one in tqdm(counts, 'checking labels', disable=not progress, **options):
+            total += one
+    if not total[: len(images.labels)].any():
+        raise DatasetError(
+            f'{images.name}: expected labelled pixels; found none but ignored ones in '
+            f'{len(images)} images, {images.source(0)} the first. The labels of a test split may '
+            'not be public: train and score on another'
+        )
+    return total

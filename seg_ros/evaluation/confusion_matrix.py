@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,17 +40,18 @@ class ConfusionMatrix:
                 f"expected a prediction of the ground truth's size {truth.shape}; found "
                 f'{predicted.shape}'
             )
-        valid = truth != IGNORE
-        true, guess = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
-        for name, ids in (('ground truth', true), ('prediction', guess[guess != IGNORE])):
-            if ids.size and ids.max() >= classes:
+        # All 256 ids by all 256, and then those that count.
+        pairs = truth.astype(np.intp) << 8 | predicted
+        counts = np.bincount(pairs.ravel(), minlength=2**16).reshape(256, 256)[:IGNORE]
+        for name, pixels in (('ground truth', counts.sum(1)), ('prediction', counts.sum(0))):
+            unknown = np.flatnonzero(pixels[classes:IGNORE]) + classes
+            if unknown.size:
                 raise ValueError(
-                    f'expected class ids below {classes}, or {IGNORE}; found {ids.max()} in the '
-                    f'{name}'
+                    f'expected class ids below {classes}, or {IGNORE}; found {unknown[-1]} in '
+                    f'the {name}'
                 )
-        guess[guess == IGNORE] = classes
-        counts = np.bincount(true * (classes + 1) + guess, minlength=self.counts.size)
-        self.counts += counts.reshape(self.counts.shape)
+        self.counts[:, :-1] += counts[:classes, :classes]
+        self.counts[:, -1] += counts[:classes, IGNORE]
 
     def iou(self) -> NDArray[np.float64]:
         """Return each class's intersection over union; nan for a class that never occurred."""
@@ -59,10 +62,29 @@ class ConfusionMatrix:
 
     def miou(self) -> float:
         """Return the mean IoU of the classes that occurred; nan if none did."""
-        iou = self.iou()
-        return float(np.nanmean(iou)) if np.isfinite(iou).any() else float('nan')
+        return mean(self.iou())
 
     def pixel_accuracy(self) -> float:
         """Return the share of valid pixels that were predicted right."""
         total = self.counts.sum()
         return float(np.diagonal(self.counts).sum() / total) if total else float('nan')
+
+    def grouped(self, groups: Sequence[Sequence[int]]) -> ConfusionMatrix:
+        """
+        Return the matrix of groups of classes, such as the categories of Cityscapes.
+
+        :param groups: the classes of each; each class is in one group.
+        """
+        starts = np.cumsum([0, *map(len, groups[:-1])])
+        order = np.concatenate(groups)
+        merged = ConfusionMatrix(len(groups))
+        by_row = np.add.reduceat(self.counts[order], starts, axis=0)
+        merged.counts[:, :-1] = np.add.reduceat(by_row[:, order], starts, axis=1)
+        merged.counts[:, -1] = by_row[:, -1]
+        return merged
+
+
+def mean(scores: NDArray[np.float64]) -> float:
+    """Return the mean of the scores that are not nan; nan if all are."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if known.size else float('nan')

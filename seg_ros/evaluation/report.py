@@ -40,6 +40,8 @@ class Section:
 
     :param legend: (class name, colour) pairs.
     :param table: rows of cells, of which the first is the row's heading.
+    :param head: what the table's columns are, where that needs saying.
+    :param columns: of figures that belong side by side; 0 is as many as fit.
     """
 
     title: str
@@ -47,6 +49,8 @@ class Section:
     figures: Sequence[Figure] = ()
     legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
     table: Sequence[Sequence[str]] = field(default_factory=list)
+    head: Sequence[str] = ()
+    columns: int = 0
 
 
 def picture(image: Image, caption: str = '') -> Figure:

@@ -15,7 +15,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
     Folders on the way to it are made.
 
-    :raises OSError: it cannot be written; the old file is whole and nothing is left beside it.
+    :raises OSError: it cannot be written, a full disk included; the old file is whole and nothing
+        is left beside it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +31,10 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink()
+        reason = f'{error.strerror}; what was there before is whole'
+        raise OSError(error.errno, reason, str(path)) from error
     except BaseException:
         Path(temporary).unlink()
         raise

@@ -12,6 +12,23 @@ IGNORE = 255
 Palette = tuple[tuple[int, int, int], ...]
 
 
+def distinct_palette(count: int) -> Palette:
+    """
+    Return colours for classes that come without, 255 at most.
+
+    The three lowest bits of a colour's number, from 1 on, are the highest of red, green and blue,
+    the next three the second highest, and so on: all differ, and none is black.
+    """
+    return tuple(
+        (_every_third_bit(n), _every_third_bit(n >> 1), _every_third_bit(n >> 2))
+        for n in range(1, count + 1)
+    )
+
+
+def _every_third_bit(number: int) -> int:
+    return sum((number >> 3 * i & 1) << 7 - i for i in range(3))
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """
@@ -48,6 +65,21 @@ CAMVID = LabelSet(
      (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
 )  # fmt: skip
 
+CAMVID32 = LabelSet(
+    # The original set's 32 classes but Void, in the order of its colour table.
+    ('Animal', 'Archway', 'Bicyclist', 'Bridge', 'Building', 'Car', 'CartLuggagePram', 'Child',
+     'Column_Pole', 'Fence', 'LaneMkgsDriv', 'LaneMkgsNonDriv', 'Misc_Text', 'MotorcycleScooter',
+     'OtherMoving', 'ParkingBlock', 'Pedestrian', 'Road', 'RoadShoulder', 'Sidewalk',
+     'SignSymbol', 'Sky', 'SUVPickupTruck', 'TrafficCone', 'TrafficLight', 'Train', 'Tree',
+     'Truck_Bus', 'Tunnel', 'VegetationMisc', 'Wall'),
+    ((64, 128, 64), (192, 0, 128), (0, 128, 192), (0, 128, 64), (128, 0, 0), (64, 0, 128),
+     (64, 0, 192), (192, 128, 64), (192, 192, 128), (64, 64, 128), (128, 0, 192), (192, 0, 64),
+     (128, 128, 64), (192, 0, 192), (128, 64, 64), (64, 192, 128), (64, 64, 0), (128, 64, 128),
+     (128, 128, 192), (0, 0, 192), (192, 128, 128), (128, 128, 128), (64, 128, 192), (0, 0, 64),
+     (0, 64, 64), (192, 64, 128), (128, 128, 0), (192, 128, 192), (64, 0, 64), (192, 192, 0),
+     (64, 192, 0)),
+)  # fmt: skip
+
 CITYSCAPES = LabelSet(
     # The 19 train ids of cityscapesScripts (cityscapesscripts/helpers/labels.py).
     ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
@@ -57,4 +89,31 @@ CITYSCAPES = LabelSet(
      (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152),
      (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100),
      (0, 80, 100), (0, 0, 230), (119, 11, 32)),
+)  # fmt: skip
+
+COCO_STUFF = LabelSet(
+    # 80 things and 91 stuff, in the order of the official labels.txt, which has no colours.
+    ('person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',
+     'traffic light', 'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog',
+     'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella',
+     'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard', 'sports ball', 'kite',
+     'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
+     'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich',
+     'orange', 'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch',
+     'potted plant', 'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote',
+     'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book',
+     'clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush', 'banner', 'blanket',
+     'branch', 'bridge', 'building-other', 'bush', 'cabinet', 'cage', 'cardboard', 'carpet',
+     'ceiling-other', 'ceiling-tile', 'cloth', 'clothes', 'clouds', 'counter', 'cupboard',
+     'curtain', 'desk-stuff', 'dirt', 'door-stuff', 'fence', 'floor-marble', 'floor-other',
+     'floor-stone', 'floor-tile', 'floor-wood', 'flower', 'fog', 'food-other', 'fruit',
+     'furniture-other', 'grass', 'gravel', 'ground-other', 'hill', 'house', 'leaves', 'light',
+     'mat', 'metal', 'mirror-stuff', 'moss', 'mountain', 'mud', 'napkin', 'net', 'paper',
+     'pavement', 'pillow', 'plant-other', 'plastic', 'platform', 'playingfield', 'railing',
+     'railroad', 'river', 'road', 'rock', 'roof', 'rug', 'salad', 'sand', 'sea', 'shelf',
+     'sky-other', 'skyscraper', 'snow', 'solid-other', 'stairs', 'stone', 'straw',
+     'structural-other', 'table', 'tent', 'textile-other', 'towel', 'tree', 'vegetable',
+     'wall-brick', 'wall-concrete', 'wall-other', 'wall-panel', 'wall-stone', 'wall-tile',
+     'wall-wood', 'water-other', 'waterdrops', 'window-blind', 'window-other', 'wood'),
+    distinct_palette(171),
 )  # fmt: skip

@@ -137,10 +137,7 @@ class Segmenter:
                 output_size=output_size,
             )[0]
         for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-                raise ValueError(
-                    f'expected images of uint8 RGB, (H, W, 3); found {image.dtype} {image.shape}'
-                )
+            _check(image)
         if not images:
             return []
         with torch.inference_mode():
@@ -152,9 +149,35 @@ class Segmenter:
                 for coarse, image in zip(logits, images)
             ]
 
+    def predict_averaged(self, image: Image, scales: Sequence[float], flip: bool) -> Image:
+        """
+        Segment one image at several sizes, by the mean of its probabilities at its own size.
+
+        This is how papers raise their scores; no robot has the time for it.
+
+        :param image: uint8 RGB, (H, W, 3).
+        :param scales: of the network's input size.
+        :param flip: whether the mirrored image counts, too.
+        :returns: class ids, uint8, (H, W).
+        :raises ValueError: an image of another type or shape.
+        """
+        _check(image)
+        height, width = self.input_size
+        mean = torch.zeros((), device=self.device)
+        with torch.inference_mode():
+            for scale in scales:
+                size = (max(1, round(scale * height)), max(1, round(scale * width)))
+                inputs = self._to_input(image, size)
+                for mirrored in (False, True)[: 1 + flip]:
+                    x = inputs.flip(3) if mirrored else inputs
+                    logits = self._network.coarse_logits(x).float().contiguous()
+                    probability = self.upsample(logits, image.shape[:2]).softmax(1)
+                    mean = mean + (probability.flip(3) if mirrored else probability)
+            return mean.max(1).indices[0].to(torch.uint8).cpu().numpy()
+
     def logits(self, images: Sequence[Image]) -> list[Tensor]:
         """Return each image's logits at the network's own stride, float32, (1, C, h, w)."""
-        batch = [self._to_input(image) for image in images]
+        batch = [self._to_input(image, self.input_size) for image in images]
         # A CPU gains nothing from a batch, and an image's labels shall not depend on its company.
         batches = [torch.cat(batch)] if self.device.startswith('cuda') else batch
         return [
@@ -163,15 +186,15 @@ class Segmenter:
             for logits in self._network.coarse_logits(inputs).float().split(1)
         ]
 
-    def _to_input(self, image: Image) -> Tensor:
-        """Return a normalised (1, 3, *input_size) on the device, channels last in memory."""
+    def _to_input(self, image: Image, size: tuple[int, int]) -> Tensor:
+        """Return a normalised (1, 3, *size) on the device, channels last in memory."""
         # PyTorch warns of read-only memory, such as a message's, and takes no view that runs
         # backwards, such as BGR seen as RGB.
         if not image.flags.writeable or min(image.strides) < 0:
             image = image.copy()
         pixels = torch.from_numpy(image)
         pixels = pixels.to(self.device, non_blocking=True).permute(2, 0, 1).unsqueeze(0)
-        x = self.checkpoint.preprocessing(pixels, self.input_size, self._dtype)
+        x = self.checkpoint.preprocessing(pixels, size, self._dtype)
         return x.contiguous(memory_format=torch.channels_last)
 
     def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -192,6 +215,13 @@ class Segmenter:
         quantised = (probability * 255).round().to(torch.uint8) if confidence else None
         return Segmentation(
             labels[0].cpu().numpy(), None if quantised is None else quantised[0].cpu().numpy()
+        )
+
+
+def _check(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f'expected images of uint8 RGB, (H, W, 3); found {image.dtype} {image.shape}'
         )
 
 

@@ -121,10 +121,12 @@ class ICNet(SegmentationNetwork):
         return fusion.guide(last)
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return sub124's logits, and those of sub4 at 1/16 and of sub24 at 1/8."""
+        """Return the logits of sub124 at 1/4, and of sub4 at 1/16 and of sub24 at 1/8."""
         sub4, sub24, sub124 = self._branches(images, 'sub124')
-        main = self.upsample(self._classify(sub124, images), spatial_size(images))
-        return main, [self.fusion24.guide(sub4), self.fusion12.guide(sub24)]
+        return self._classify(sub124, images), [
+            self.fusion24.guide(sub4),
+            self.fusion12.guide(sub24),
+        ]
 
 
 def _halved(x: Tensor, times: int = 1) -> tuple[int, int]:

@@ -41,11 +41,11 @@ class SegmentationNetwork(nn.Module):
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """
-        Return what :meth:`forward` returns, and the auxiliary logits.
+        Return the main logits and the auxiliary ones, each at the stride its loss is taken at.
 
-        :returns: logits (N, num_classes, H, W), and a list of auxiliary logits, each
-            (N, num_classes, h, w) at its own stride. The list is ordered as the network's
-            ``auxiliary_weights``.
+        :returns: logits (N, num_classes, h, w), and a list of auxiliary logits, ordered as the
+            network's ``auxiliary_weights``. Pixel (i, j) of each is that of the image at
+            stride * (i, j); the strides are powers of two.
         """
         raise NotImplementedError
 

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, MISSING
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+OPTIMIZERS = ('adamw', 'sgd')
+PRECISIONS = ('fp32', 'bf16', 'fp16')
 
 
 @dataclass(frozen=True)
@@ -16,17 +20,26 @@ class Recipe:
     """
     All that decides what a training makes. Each key of the YAML file is one of these.
 
-    :param network: what :func:`seg_ros.models.build_model` takes, the class count left out.
-    :param dataset: the data set's name.
+    :param network: what :func:`seg_ros.models.build_model` takes; the class count is the data
+        set's.
+    :param dataset: the data set's name, one of :data:`seg_ros.datasets.catalog.DATASETS`.
     :param root: its folder; the command line may give another.
     :param splits: to train on, to choose the best weights on, and, if there is a third, to score
         those on at the end.
     :param drives: seeds of sample drives to mix in, each of ``drive_frames`` frames.
-    :param crop: (height, width) of a training image.
+    :param pretrained: file of weights to start from: an ImageNet ResNet's, or a checkpoint.
+    :param teacher: checkpoint, or shipped name, of a network of the same classes to learn from.
+    :param distillation: weight of what the teacher says beside what the labels say.
+    :param input_size: (height, width) that the network is scored at and used at; 0 is that of
+        the data set's images.
+    :param crop: (height, width) of a training image. ICNet aligns corners, so its maps lie
+        exactly over each other at 32 n + 1 pixels.
     :param scale: range of random scales.
     :param stretch: largest random change of the width against the height, as a factor.
     :param jitter: largest relative photometric change.
-    :param batch: images a step.
+    :param paste: probability that a training image gets the pixels of a rare class pasted in
+        from another image that has it. Only where the images fit into memory.
+    :param batch: images a step, over all processes.
     :param epochs: passes over the data.
     :param optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
     :param learning_rate: at the end of the warm-up.
@@ -36,10 +49,12 @@ class Recipe:
     :param class_weight_power: classes weigh (median frequency / frequency) to this power; 0 for
         equal weights, 1 for median-frequency balancing.
     :param ohem: cross-entropy above which a pixel counts as hard; with it, easy pixels count
-        only as far as hard ones make less than 1/16 of all. 0 counts every pixel.
+        only as far as hard ones make less than 1/16 of an image. 0 counts every pixel.
+    :param lovasz: weight of the Lovasz-Softmax loss beside the cross-entropy.
     :param ema: decay a step of the moving average of the weights that is kept; 0 for none.
-    :param precision: ``fp32``, or ``bf16`` for mixed precision.
+    :param precision: ``fp32``, or ``bf16`` or (on a GPU) ``fp16`` for mixed precision.
     :param validate_every: epochs between two validations.
+    :raises ValueError: a value that no training can have.
     """
 
     network: dict[str, Any]
@@ -48,10 +63,15 @@ class Recipe:
     splits: tuple[str, ...] = ('train', 'val')
     drives: tuple[int, ...] = ()
     drive_frames: int = 100
+    pretrained: str = ''
+    teacher: str = ''
+    distillation: float = 1.0
+    input_size: tuple[int, int] = (0, 0)
     crop: tuple[int, int] = (288, 384)
     scale: tuple[float, float] = (0.5, 2.0)
     stretch: float = 1.0
     jitter: float = 0.4
+    paste: float = 0.0
     batch: int = 8
     epochs: int = 100
     optimizer: str = 'adamw'
@@ -61,21 +81,52 @@ class Recipe:
     weight_decay: float = 1e-2
     class_weight_power: float = 0.5
     ohem: float = 0.0
+    lovasz: float = 0.0
     ema: float = 0.0
     precision: str = 'bf16'
     validate_every: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        shares = ('jitter', 'paste', 'warm_up', 'ema')
+        counts = ('batch', 'epochs', 'validate_every')
+        for key, expected, right in (
+            ('optimizer', f'one of {", ".join(OPTIMIZERS)}', self.optimizer in OPTIMIZERS),
+            ('precision', f'one of {", ".join(PRECISIONS)}', self.precision in PRECISIONS),
+            ('splits', 'two or three', len(self.splits) in (2, 3)),
+            ('crop', 'a height and a width', len(self.crop) == 2 and min(self.crop) > 0),
+            (
+                'input_size',
+                'a height and a width',
+                len(self.input_size) == 2 and min(self.input_size) >= 0,
+            ),
+            (
+                'scale',
+                'a smallest and a largest factor',
+                len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1],
+            ),
+            ('stretch', '1 or more', self.stretch >= 1),
+            ('learning_rate', 'more than 0', self.learning_rate > 0),
+            *((key, '1 or more', getattr(self, key) >= 1) for key in counts),
+            *((key, '0 to 1', 0 <= getattr(self, key) <= 1) for key in shares),
+        ):
+            if not right:
+                raise ValueError(f'{key}: expected {expected}; found {getattr(self, key)!r}')
 
-def load_recipe(path: str | Path) -> Recipe:
+
+def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """
     Read a recipe.
 
-    :raises ValueError: it is not a mapping, or has an unknown key or lacks a needed one.
+    :param changes: ``key=value`` each, in place of the file's.
+    :raises ValueError: it is not a mapping, has an unknown key or lacks a needed one, or a value
+        is of the wrong type or out of range.
     :raises OSError: there is no such file.
     """
     try:
         content = yaml.safe_load(Path(path).read_text())
+        if isinstance(content, dict):
+            content |= {k: yaml.safe_load(v) for k, _, v in (c.partition('=') for c in changes)}
     except yaml.YAMLError as error:
         raise ValueError(f'{path}: expected YAML: {error}') from error
     known = {f.name for f in fields(Recipe)}
@@ -89,10 +140,16 @@ def load_recipe(path: str | Path) -> Recipe:
         key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
     }
     for f in fields(Recipe):
-        kinds: Any = {float: (int, float), tuple: tuple}.get(type(f.default), type(f.default))
-        if f.name in values and f.default is not MISSING and not isinstance(values[f.name], kinds):
+        default: Any = {'network': {}, 'dataset': ''}.get(f.name, f.default)
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if f.name in values and (
+            not isinstance(values[f.name], kinds) or isinstance(values[f.name], bool)
+        ):
             raise ValueError(
-                f'{path}: expected {f.name} to be like {f.default!r}; found {values[f.name]!r}. '
+                f'{path}: expected {f.name} to be like {default!r}; found {values[f.name]!r}. '
                 'YAML reads 1e-3 as text; write 1.0e-3'
             )
-    return Recipe(**values)
+    try:
+        return Recipe(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{path}: {error}') from error

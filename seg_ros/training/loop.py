@@ -4,157 +4,159 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 import io
+import os
 from pathlib import Path
 import time
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Sampler
-from tqdm import tqdm
+from torch.utils.data import DataLoader
 
 from ..datasets.augmentation import Augmentation
-from ..datasets.camvid import camvid
-from ..datasets.dataset import Dataset
-from ..datasets.sample_drive import SampleDrive
+from ..datasets.catalog import open_dataset, SampleDrives
+from ..datasets.dataset import class_counts, DatasetError
+from ..evaluation.confusion_matrix import ConfusionMatrix
 from ..evaluation.dataset import evaluate
-from ..inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..evaluation.processes import gathered, rank, summed, world_size
+from ..inference.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from ..inference.files import write_atomically
-from ..inference.image_file import Image
+from ..inference.labels import IGNORE
 from ..inference.preprocessing import Preprocessing
 from ..inference.segmenter import Segmenter
 from ..models import build_model, SegmentationNetwork
 from .config import Recipe
-from .losses import class_weights, total_loss
+from .images import Batches, held, Samples, TrainingImages
+from .log import Log
+from .losses import class_weights, distillation_loss, labels_of, total_loss
+from .parallel import training_form
+from .pretrained import load_pretrained
+from .schedule import learning_rate, make_optimizer
 
-DATASETS = {'camvid': camvid}
+TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+MAY_CHANGE = ('root', 'epochs', 'validate_every', 'pretrained')
+"""Keys of a recipe that a resumed training may have otherwise."""
 
-
-class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """
-    Augmented images of a data set that is held in memory.
-
-    An item is asked for by (epoch, index). Its random numbers depend on these and the seed
-    alone, so a resumed training, and one with other workers, sees the same images.
-    """
-
-    def __init__(
-        self, samples: list[tuple[Image, Image]], augmentation: Augmentation, seed: int
-    ) -> None:
-        self.samples = samples
-        self.augmentation = augmentation
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return uint8 (3, H, W) and uint8 (H, W)."""
-        epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
-        image, labels = self.augmentation(*self.samples[index], rng)
-        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)
-
-
-class Shuffled(Sampler[tuple[int, int]]):
-    """Every index once, in an order that depends on the seed and the epoch alone."""
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        return ((self.epoch, int(i)) for i in order)
-
-
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then polynomial decay to 0."""
-    warm_up = max(1, round(recipe.warm_up * steps))
-    rise = min(1.0, (step + 1) / warm_up)
-    fall = 1 - max(0, step - warm_up) / max(1, steps - warm_up)
-    return recipe.learning_rate * rise * fall**recipe.power
-
-
-def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; biases and batch norms do not decay."""
-    parameters = list(network.parameters())
-    groups = [
-        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': recipe.weight_decay},
-        {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
-    ]
-    if recipe.optimizer == 'adamw':
-        return torch.optim.AdamW(groups, recipe.learning_rate)
-    if recipe.optimizer == 'sgd':
-        return torch.optim.SGD(groups, recipe.learning_rate, momentum=0.9)
-    raise ValueError(f'optimizer: expected adamw or sgd; found {recipe.optimizer!r}')
+Outputs = tuple[Tensor, list[Tensor]]
 
 
 class Training:
     """
     One training, from a recipe to ``OUT/best.safetensors``.
 
-    :param out: folder of ``last.pt`` (all that resuming needs) and ``best.safetensors``.
-    :param device: ``cpu`` or ``cuda``.
+    :param out: folder of ``last.pt`` (all that resuming needs), ``best.safetensors`` and
+        ``tensorboard``.
+    :param device: ``cpu``, ``cuda`` or ``cuda:N``.
+    :raises DatasetError: a file of the data set is not what it should be; all are looked at.
+    :raises ValueError: the recipe does not fit the data, the network or the device.
     """
 
     def __init__(self, recipe: Recipe, out: str | Path, device: str = 'cpu') -> None:
-        if recipe.dataset not in DATASETS:
-            raise ValueError(
-                f'dataset: expected one of {", ".join(DATASETS)}; found {recipe.dataset!r}'
-            )
         self.recipe, self.out, self.device = recipe, Path(out), device
-        if len(recipe.splits) not in (2, 3):
-            raise ValueError(
-                'splits: expected one to train on, one to choose on and perhaps one to test on; '
-                f'found {recipe.splits}'
+        self.kind = torch.device(device).type
+        if recipe.precision == 'fp16' and self.kind != 'cuda':
+            raise ValueError('precision: fp16 needs a GPU; use bf16 or fp32 here')
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision('high')
+        torch.manual_seed(recipe.seed)
+        self.log = Log(self.out)
+        self._open_data()
+        self._build_network()
+        self.epoch, self.best = 0, -1.0
+        self.history: list[dict[str, float]] = []
+
+    def _open_data(self) -> None:
+        recipe = self.recipe
+        self.data = open_dataset(recipe.dataset, recipe.root, recipe.splits[0])
+        samples = held(self.data)
+        height, width = samples[0][0].shape[:2]
+        self.input_size = (recipe.input_size[0] or height, recipe.input_size[1] or width)
+        if recipe.drives:
+            if self.data.labels.names != SampleDrives.labels.names:
+                raise ValueError(
+                    f'drives: expected a data set of their classes; found {self.data.name}'
+                )
+            drives = SampleDrives(recipe.drives, recipe.drive_frames, (width, height))
+            samples = [each[i] for each in (samples, drives) for i in range(len(each))]
+        classes = len(self.data.labels)
+        donors: dict[int, list[int]] = {}
+        if isinstance(samples, list):
+            each = np.stack([np.bincount(y.ravel(), minlength=256) for _, y in samples])
+            counts = torch.from_numpy(each.sum(0)[:classes])
+            rare = class_weights(counts, 1.0).gt(1).nonzero().flatten().tolist()
+            donors = {c: np.flatnonzero(each[:, c]).tolist() for c in rare}
+        else:
+            counted = class_counts(samples, progress=rank() == 0)
+            counts = torch.from_numpy(counted[:classes])
+        if not counts.any():
+            raise DatasetError(
+                f'{self.data.name}: expected labelled pixels in split {recipe.splits[0]!r}; '
+                f'found ids of {IGNORE} only'
             )
-        train, val, *_ = (DATASETS[recipe.dataset](recipe.root, split) for split in recipe.splits)
-        self.data: Dataset = train
-        self.validation = [val[i] for i in range(len(val))]
-        samples = [train[i] for i in range(len(train))]
-        samples += _drive_samples(recipe, samples[0][0].shape)
-        self.sampler = Shuffled(len(samples), recipe.seed)
+        self.weights = class_weights(counts, recipe.class_weight_power).to(self.device)
         augmentation = Augmentation(
             recipe.crop, recipe.scale, stretch=recipe.stretch, jitter=recipe.jitter
         )
+        self.batches = Batches(len(samples), recipe.batch, recipe.seed)
         self.loader = DataLoader(
-            TrainingImages(samples, augmentation, recipe.seed),
-            recipe.batch,
-            sampler=self.sampler,
-            num_workers=1,
-            drop_last=True,
+            TrainingImages(samples, augmentation, recipe.seed, recipe.paste, donors),
+            batch_sampler=self.batches,
+            num_workers=_workers(),
+            worker_init_fn=_begin_worker,
             persistent_workers=True,
+            pin_memory=self.kind == 'cuda',
         )
-        if not len(self.loader):
+        self.scored: dict[str, Samples] = {}
+        for split in recipe.splits[1:]:
+            data = open_dataset(recipe.dataset, recipe.root, split)
+            self.scored[split] = held(data)
+            if not isinstance(self.scored[split], list):
+                class_counts(data, progress=rank() == 0)
+
+    def _build_network(self) -> None:
+        recipe, classes = self.recipe, len(self.data.labels)
+        self.architecture = {'num_classes': classes, **recipe.network}
+        if self.architecture['num_classes'] != classes:
             raise ValueError(
-                f'batch: expected at most the {len(samples)} training images; found {recipe.batch}'
+                f'network: expected num_classes of {self.data.name}, {classes}, or none; found '
+                f'{self.architecture["num_classes"]}'
             )
-        torch.manual_seed(recipe.seed)
-        self.architecture = {**recipe.network, 'num_classes': len(train.labels)}
         self.network: SegmentationNetwork = build_model(self.architecture)
-        self.network.to(device)
+        if recipe.pretrained:
+            left = load_pretrained(self.network, recipe.pretrained)
+            self.log.say(f'{recipe.pretrained}: not in it {", ".join(left) or "is nothing"}')
+        self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(recipe, self.network)
+        self.preprocessing = Preprocessing()
+        self.teacher = self._load_teacher() if recipe.teacher else None
+        # Averaged before the batch norms learn of other processes: this copy only evaluates.
         average = get_ema_multi_avg_fn(recipe.ema)
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        counts = np.zeros(256, np.int64)
-        for _, labels in samples:
-            counts += np.bincount(labels.ravel(), minlength=256)
-        self.weights = class_weights(
-            torch.from_numpy(counts[: len(train.labels)]), recipe.class_weight_power
-        ).to(device)
-        self.preprocessing = Preprocessing()
-        self.input_size = samples[0][0].shape[:2]
-        self.epoch, self.best = 0, -1.0
-        self.history: list[dict[str, float]] = []
+        self.outputs = training_form(self.network, self.device)
+        self.optimizer = make_optimizer(recipe, self.network)
+        self.scaler = torch.amp.GradScaler(self.kind, enabled=recipe.precision == 'fp16')
+
+    def _load_teacher(self) -> Checkpoint:
+        teacher = load_checkpoint(find_checkpoint(self.recipe.teacher))
+        if teacher.labels.names != self.data.labels.names:
+            raise CheckpointError(
+                f'{self.recipe.teacher}: expected a teacher of the classes of {self.data.name}; '
+                f'found {", ".join(teacher.labels.names)}'
+            )
+        teacher.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return teacher
 
     def run(self) -> dict[str, Any]:
         """
@@ -162,18 +164,20 @@ class Training:
 
         :returns: ``miou`` (of the last split in the recipe), ``epochs``, ``images_seen`` and
             ``checkpoint``, whose metadata holds the scores.
+        :raises ValueError: the loss is no longer a number.
         """
-        while self.epoch < self.recipe.epochs:
-            started = time.monotonic()
-            loss = self._train_epoch()
-            self.epoch += 1
-            seconds = time.monotonic() - started
-            record = {'epoch': self.epoch, 'loss': loss, 'seconds': round(seconds, 1)}
-            if self.epoch % self.recipe.validate_every == 0 or self.epoch == self.recipe.epochs:
-                record['miou'] = self._validate()
-            self.history.append(record)
-            self._save()
-            tqdm.write('  '.join(f'{k} {v:.4g}' for k, v in record.items()))
+        recipe = self.recipe
+        total = recipe.epochs * len(self.loader) * recipe.batch
+        with closing(self.log), self.log.start(total, self.images_seen) as bar:
+            while self.epoch < recipe.epochs:
+                record = self._train_epoch(bar)
+                self.epoch += 1
+                record = {'epoch': self.epoch, **record}
+                if self.epoch % recipe.validate_every == 0 or self.epoch == recipe.epochs:
+                    record['miou'] = self._validate()
+                self.history.append(record)
+                self._save()
+                self.log.epoch(record, self.images_seen)
         return {
             'miou': self._score_best(),
             'epochs': self.epoch,
@@ -186,41 +190,106 @@ class Training:
         """Return how many augmented images the network has been trained on."""
         return self.epoch * len(self.loader) * self.recipe.batch
 
-    def _train_epoch(self) -> float:
-        """Run one pass over the data; return the mean loss."""
-        recipe = self.recipe
-        self.network.train()
-        self.sampler.epoch = self.epoch
-        steps = recipe.epochs * len(self.loader)
+    def _train_epoch(self, bar: Any) -> dict[str, float]:
+        """Run one pass over the data; return the mean loss and how fast it went."""
+        self.batches.epoch = self.epoch
+        started, waited = time.monotonic(), 0.0
         losses = []
-        bar = tqdm(self.loader, f'epoch {self.epoch + 1}/{recipe.epochs}', leave=False)
-        for i, (images, labels) in enumerate(bar):
-            step = self.epoch * len(self.loader) + i
-            for group in self.optimizer.param_groups:
-                group['lr'] = learning_rate(recipe, step, steps)
-            x = self.preprocessing.normalise(images.to(self.device).float())
-            x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device, torch.bfloat16, enabled=recipe.precision == 'bf16'):
-                main, auxiliary = self.network.forward_train(x)
-            loss = total_loss(
-                main,
-                auxiliary,
-                labels.to(self.device).long(),
-                self.weights,
-                self.network.auxiliary_weights,
-                recipe.ohem,
+        batches = iter(self.loader)
+        for i in range(len(self.loader)):
+            asked = time.monotonic()
+            images, labels = next(batches)
+            waited += time.monotonic() - asked
+            losses.append(self.step(images, labels, self.epoch * len(self.loader) + i))
+            bar.update(self.recipe.batch)
+            if i % 20 == 0:  # reading a loss off a GPU waits for it
+                bar.set_postfix(loss=f'{losses[-1]:.3f}', miou=f'{self.best:.3f}')
+        # A process's loss is of its own images, over the whole batch's weight.
+        loss = float(np.mean(gathered(float(torch.stack(losses).mean()))))
+        if not np.isfinite(loss):
+            raise ValueError(
+                f'epoch {self.epoch + 1}: expected a finite loss; found {loss}. Lower '
+                'learning_rate, or lengthen warm_up, and --resume; last.pt is of the epoch before'
             )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            if recipe.ema:
-                # Early on a short average, as the weights still move fast.
-                decay = min(recipe.ema, (1 + step) / (10 + step))
-                self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
-                self.average.update_parameters(self.network)
-            losses.append(float(loss.detach()))
-            bar.set_postfix(loss=f'{np.mean(losses[-20:]):.3f}', miou=f'{self.best:.3f}')
-        return float(np.mean(losses))
+        seconds = time.monotonic() - started
+        return {
+            'loss': loss,
+            'learning_rate': self.optimizer.param_groups[0]['lr'],
+            'seconds': round(seconds, 2),
+            'images_per_second': round(len(losses) * self.recipe.batch / seconds, 2),
+            'waiting': round(waited / seconds, 3),
+        }
+
+    def step(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """
+        Learn from one batch.
+
+        :param images: uint8 RGB, (N, 3, H, W).
+        :param labels: uint8 train ids, (N, H, W).
+        :param step: number of the step in the whole training, which the rate depends on.
+        :returns: the loss.
+        """
+        x, y = self.to_device(images, labels)
+        loss = self.loss(self.forward(x), y, images)
+        self.backward(loss)
+        self.update(step)
+        return loss.detach()
+
+    def to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return normalised float32 images, channels last in memory, and int64 labels."""
+        x = self.preprocessing.normalise(images.to(self.device, non_blocking=True).float())
+        y = labels.to(self.device, non_blocking=True).long()
+        return x.contiguous(memory_format=torch.channels_last), y
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return the network's outputs in training, in the recipe's precision."""
+        self.network.train()
+        with self._autocast():
+            outputs: Outputs = self.outputs(x)
+        return outputs
+
+    def loss(self, outputs: Outputs, labels: Tensor, images: Tensor) -> Tensor:
+        """Return the recipe's loss of the network's outputs."""
+        recipe, (main, auxiliary) = self.recipe, outputs
+        loss = total_loss(
+            main,
+            auxiliary,
+            labels,
+            self.weights,
+            self.network.auxiliary_weights,
+            recipe.ohem,
+            recipe.lovasz,
+        )
+        if self.teacher:
+            with torch.inference_mode(), self._autocast():
+                x = self.teacher.preprocessing.normalise(images.to(self.device).float())
+                coarse = self.teacher.network.coarse_logits(x)
+                target = self.teacher.network.upsample(coarse, (main.shape[-2], main.shape[-1]))
+            here = labels_of(main, labels)
+            loss = loss + recipe.distillation * distillation_loss(main, target, here)
+        return loss
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+
+    def update(self, step: int) -> None:
+        """Move the weights, and their average, as the gradients say."""
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group['lr'] = learning_rate(recipe, step, recipe.epochs * len(self.loader))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if recipe.ema:
+            # Early on a short average, as the weights still move fast.
+            decay = min(recipe.ema, (1 + step) / (10 + step))
+            self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            self.average.update_parameters(self.network)
+
+    def _autocast(self) -> torch.autocast:
+        precision = self.recipe.precision
+        return torch.autocast(self.kind, TYPES[precision], enabled=precision != 'fp32')
 
     def _validate(self) -> float:
         """Score the current weights; keep them if no earlier ones were better."""
@@ -235,38 +304,62 @@ class Training:
                 'data': self.data.name,
                 'split': self.recipe.splits[0],
                 'terms': self.data.terms,
-                'recipe': asdict(self.recipe) | {'root': ''},
+                # Files by their names alone: their folders are nobody else's business.
+                'recipe': {
+                    **asdict(self.recipe),
+                    'root': '',
+                    'pretrained': Path(self.recipe.pretrained).name,
+                    'teacher': Path(self.recipe.teacher).name,
+                },
                 'epoch': self.epoch,
                 'images_seen': self.images_seen,
             },
         )
-        miou = evaluate(Segmenter(checkpoint, device=self.device), self.validation).miou()
+        segmenter = Segmenter(checkpoint, device=self.device)
+        split = self.recipe.splits[1]
+        matrix = self._score(segmenter, split)
+        miou = matrix.miou()
+        self.log.validation(segmenter, self.scored[split], matrix, self.images_seen)
         if miou > self.best:
             self.best = miou
-            checkpoint.training['miou'] = {self.recipe.splits[1]: miou}
-            save_checkpoint(self.out / 'best.safetensors', checkpoint, torch.float16)
+            checkpoint.training['miou'] = {split: miou}
+            self._save_best(checkpoint)
         return miou
+
+    def _score(self, segmenter: Segmenter, split: str) -> ConfusionMatrix:
+        """Score on a split, this process its part of the images."""
+        images = self.scored[split]
+        part = range(rank(), len(images), world_size())
+        matrix = evaluate(segmenter, (images[i] for i in part))
+        matrix.counts = summed(matrix.counts)
+        return matrix
 
     def _score_best(self) -> float:
         """Write the scores of the stored weights beside them; return the last split's mIoU."""
-        path = self.out / 'best.safetensors'
-        best = load_checkpoint(path)
+        best = load_checkpoint(self.out / 'best.safetensors')
         best.training['miou'], best.training['iou'] = {}, {}
         segmenter = Segmenter(best, device=self.device)
         for split in self.recipe.splits[1:]:
-            data = DATASETS[self.recipe.dataset](self.recipe.root, split)
-            matrix = evaluate(segmenter, map(data.__getitem__, range(len(data))))
+            matrix = self._score(segmenter, split)
             best.training['miou'][split] = miou = matrix.miou()
             iou = (round(value, 4) for value in matrix.iou().tolist())
-            best.training['iou'][split] = dict(zip(data.labels.names, iou))
-        save_checkpoint(path, best, torch.float16)
+            best.training['iou'][split] = dict(zip(self.data.labels.names, iou))
+        self._save_best(best)
         return miou
 
+    def _save_best(self, checkpoint: Checkpoint) -> None:
+        if rank() == 0:
+            save_checkpoint(self.out / 'best.safetensors', checkpoint, torch.float16)
+
     def _save(self) -> None:
+        if rank() > 0:
+            return
         state = {
             'network': self.network.state_dict(),
             'average': self.average.state_dict(),
             'optimizer': self.optimizer.state_dict(),
+            'scaler': self.scaler.state_dict(),
+            'recipe': asdict(self.recipe),
             'epoch': self.epoch,
             'best': self.best,
             'history': self.history,
@@ -277,22 +370,43 @@ class Training:
 
     def resume(self) -> None:
         """
-        Go on from ``OUT/last.pt``.
+        Go on from ``OUT/last.pt``, or begin where there is none yet.
 
-        :raises OSError: there is none.
+        :raises CheckpointError: it is damaged, not ours, or of another recipe.
         """
-        state = torch.load(self.out / 'last.pt', map_location=self.device, weights_only=True)
+        path = self.out / 'last.pt'
+        if not path.exists():
+            self.log.say(f'{path}: none yet; beginning with epoch 1')
+            return
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            recipe = state['recipe']
+        except Exception as error:  # torch raises what it likes of a damaged file
+            raise CheckpointError(
+                f'{path}: expected what a training left to resume from; found a file that is '
+                f'damaged or of another origin ({type(error).__name__}). Fine-tune from '
+                'best.safetensors (pretrained), or train anew into another folder'
+            ) from error
+        for key, value in asdict(self.recipe).items():
+            if key not in MAY_CHANGE and recipe.get(key) != value:
+                raise CheckpointError(
+                    f'{path}: expected a training with {key}: {value!r}; found '
+                    f'{recipe.get(key)!r}. Resume with its recipe, or choose another folder'
+                )
         self.network.load_state_dict(state['network'])
         self.average.load_state_dict(state['average'])
         self.optimizer.load_state_dict(state['optimizer'])
+        self.scaler.load_state_dict(state['scaler'])
         self.epoch, self.best = state['epoch'], state['best']
         self.history = state['history']
 
 
-def _drive_samples(recipe: Recipe, shape: tuple[int, ...]) -> list[tuple[Image, Image]]:
-    height, width = shape[:2]
-    samples: list[tuple[Image, Image]] = []
-    for seed in recipe.drives:
-        drive = SampleDrive(seed=seed, frames=recipe.drive_frames, size=(width, height))
-        samples += [drive[i] for i in range(len(drive))]
-    return samples
+def _begin_worker(_: int) -> None:
+    # Threads of OpenCV's do not survive the fork, and each worker has but one core.
+    cv2.setNumThreads(0)
+
+
+def _workers() -> int:
+    """Return how many processes augment images: all cores but one, shared out."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(16, (cores - 1) // world_size()))

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..inference.labels import IGNORE
+from .parallel import batch_of_processes, full_precision, mean_of_processes
 
 OHEM_MINIMUM = 1 / 16
+LOVASZ_STRIDE = 4
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor:
@@ -36,20 +38,74 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, ohem: float =
     :param logits: (N, C, H, W).
     :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0, not nan.
     :param ohem: see :class:`seg_ros.training.config.Recipe`; online hard example mining is
-        from Shrivastava et al., arXiv 1604.03540.
+        from Shrivastava et al., arXiv 1604.03540. Each image has hard pixels of its own.
     """
-    pixels = F.cross_entropy(
-        logits.float(), labels, weights, ignore_index=IGNORE, reduction='none'
-    )
+    logits = full_precision(logits)
+    weights = weights.to(logits.dtype)
+    pixels = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction='none')
     share = F.pad(weights, (0, IGNORE + 1 - len(weights)))[labels]
     if ohem > 0:
-        # A weight makes a class count more, not its pixels harder: compare the bare entropy.
-        bare = torch.where(share > 0, pixels / share.clamp(min=1e-12), pixels).detach().flatten()
-        minimum = max(1, math.ceil(OHEM_MINIMUM * int((share > 0).sum())))
-        threshold = min(ohem, float(bare.topk(min(minimum, bare.numel())).values[-1]))
-        chosen = (bare >= threshold).view_as(pixels)
-        pixels, share = pixels * chosen, share * chosen
-    return pixels.sum() / share.sum().clamp(min=1e-12)
+        hard = _hard_pixels(pixels.detach(), share, ohem)
+        pixels, share = pixels * hard, share * hard
+    # DistributedDataParallel averages gradients, so each process divides by the mean share.
+    return pixels.sum() / mean_of_processes(share.sum()).clamp(min=1e-12)
+
+
+def _hard_pixels(pixels: Tensor, share: Tensor, threshold: float) -> Tensor:
+    # A weight makes a class count more, not its pixels harder: compare the bare entropy.
+    bare = torch.where(share > 0, pixels / share.clamp(min=1e-12), pixels).flatten(1)
+    count = (share > 0).flatten(1).sum(1, keepdim=True)
+    minimum = (count * OHEM_MINIMUM).ceil().long().clamp(min=1)
+    hardest = bare.topk(int(minimum.max()), dim=1).values
+    needed = hardest.gather(1, minimum - 1).clamp(max=threshold)
+    return (bare >= needed).view_as(pixels)
+
+
+def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
+    """
+    Return the Lovasz-Softmax loss, a smooth stand-in for 1 - mIoU of the batch.
+
+    From Berman et al., arXiv 1705.08790, with the mean over the classes that occur.
+
+    :param logits: (N, C, H, W).
+    :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0.
+    """
+    # The batch's classes are those of all processes.
+    logits, labels = batch_of_processes(full_precision(logits)), batch_of_processes(labels)
+    valid = labels != IGNORE
+    probabilities = logits.softmax(1).movedim(1, 0)[:, valid]
+    truth = F.one_hot(labels[valid], logits.shape[1]).T
+    present = truth.any(1)
+    truth = truth[present].to(logits.dtype)
+    errors, order = (truth - probabilities[present]).abs().sort(dim=1, descending=True)
+    truth = truth.gather(1, order)
+    # Intersection and union if the 1, 2, ... worst pixels of a class were wrong and no other.
+    total = truth.sum(1, keepdim=True)
+    intersection = total - truth.cumsum(1)
+    union = total + (1 - truth).cumsum(1)
+    jaccard = 1 - intersection / union
+    gradient = jaccard.diff(dim=1, prepend=torch.zeros_like(total))
+    return (errors * gradient).sum() / present.sum().clamp(min=1)
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """
+    Return the mean divergence of the teacher's class probabilities from the network's.
+
+    Pixel-wise distillation as in Liu et al., arXiv 1903.04197, section 3.1.
+
+    :param logits: (N, C, H, W).
+    :param teacher: logits of the teacher, of the same shape.
+    :param labels: int64 (N, H, W); ignored pixels, which a crop's border is, teach nothing.
+    """
+    divergence = F.kl_div(
+        full_precision(logits).log_softmax(1),
+        full_precision(teacher).log_softmax(1),
+        reduction='none',
+        log_target=True,
+    ).sum(1)
+    valid = labels != IGNORE
+    return (divergence * valid).sum() / mean_of_processes(valid.sum()).clamp(min=1)
 
 
 def total_loss(
@@ -59,17 +115,29 @@ def total_loss(
     weights: Tensor,
     auxiliary_weights: Sequence[float],
     ohem: float = 0.0,
+    lovasz: float = 0.0,
 ) -> Tensor:
     """
     Return the main loss plus the auxiliary ones, each at its own output's size.
 
-    Auxiliary outputs meet labels taken at every stride-th pixel, as cascade label guidance does
-    (arXiv 1704.08545, section 3.4): a quarter of the memory and time of upsampling them.
+    An output meets labels taken at every stride-th pixel, as cascade label guidance does
+    (arXiv 1704.08545, section 3.4): a fraction of the memory and time of upsampling it.
+
+    :param lovasz: weight of the main output's Lovasz-Softmax loss, taken at 1/4 of the size.
     """
-    loss = cross_entropy(main, labels, weights, ohem)
+    loss = cross_entropy(main, labels_of(main, labels), weights, ohem)
+    if lovasz > 0:
+        stride = max(1, LOVASZ_STRIDE * main.shape[-1] // labels.shape[-1])
+        sampled = main[..., ::stride, ::stride]
+        loss = loss + lovasz * lovasz_softmax(sampled, labels_of(sampled, labels))
     for weight, logits in zip(auxiliary_weights, auxiliary):
-        # A power of two; where it does not divide the size, the map's last pixel sees less.
-        stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
-        small = labels[:, ::stride, ::stride]
-        loss = loss + weight * cross_entropy(logits, small, weights, ohem)
+        here = labels_of(logits, labels)
+        loss = loss + weight * cross_entropy(logits, here, weights, ohem)
     return loss
+
+
+def labels_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels of each pixel of the logits: every stride-th one."""
+    # A power of two; where it does not divide the size, the map's last pixel sees less.
+    stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
+    return labels[:, ::stride, ::stride]

@@ -1,0 +1,100 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..inference.image_file import Image
+from ..inference.labels import CAMVID
+from .camvid import camvid, camvid32
+from .cityscapes import cityscapes
+from .coco_stuff import coco_stuff
+from .dataset import DatasetError, LabelledImages
+from .folder import folder
+from .sample_drive import SampleDrive
+
+DRIVES = {'train': (1, 2, 3, 4), 'val': (5, 6), 'test': (7, 8)}
+"""Seeds of the sample drive's splits. The demo's drive, 0, is in none of them."""
+
+
+class SampleDrives:
+    """
+    Sample drives, one after the other.
+
+    :param seeds: of the drives.
+    :param frames: of each drive.
+    :param size: width and height.
+    """
+
+    name = 'sample drive'
+    labels = CAMVID
+    terms = "drawn by this package, under the package's own licence"
+
+    def __init__(
+        self, seeds: tuple[int, ...], frames: int = 100, size: tuple[int, int] = (480, 360)
+    ) -> None:
+        self.frames = frames
+        self.drives = [SampleDrive(seed, frames, size) for seed in seeds]
+
+    def __len__(self) -> int:
+        return len(self.drives) * self.frames
+
+    def __getitem__(self, index: int) -> tuple[Image, Image]:
+        """Draw an image, uint8 RGB (H, W, 3), and its train ids, uint8 (H, W)."""
+        drive, frame = self._place(index)
+        return drive[frame]
+
+    def source(self, index: int) -> str:
+        """Return the drive and the frame, in words."""
+        drive, frame = self._place(index)
+        return f'seed {drive.seed}, frame {frame}'
+
+    def _place(self, index: int) -> tuple[SampleDrive, int]:
+        drive, frame = divmod(index, self.frames)
+        return self.drives[drive], frame
+
+
+def sample_drive(_root: str | Path, split: str) -> SampleDrives:
+    """
+    Open sample drives, of 100 frames each.
+
+    :param _root: nothing; they are drawn.
+    :param split: ``train``, ``val``, ``test`` (:data:`DRIVES`), seeds, or several joined by
+        ``+``: ``train+9+10``.
+    :raises DatasetError: it is something else.
+    """
+    seeds: list[int] = []
+    for name in split.split('+'):
+        if name not in DRIVES and not name.isdecimal():
+            raise DatasetError(
+                f'split: expected {", ".join(DRIVES)} or seeds, joined by +; found {split!r}'
+            )
+        seeds += DRIVES[name] if name in DRIVES else [int(name)]
+    return SampleDrives(tuple(seeds))
+
+
+DATASETS: dict[str, Callable[[str | Path, str], LabelledImages]] = {
+    'camvid': camvid,
+    'camvid32': camvid32,
+    'cityscapes': cityscapes,
+    'coco_stuff': coco_stuff,
+    'folder': folder,
+    'sample_drive': sample_drive,
+}
+
+
+def open_dataset(name: str, root: str | Path, split: str) -> LabelledImages:
+    """
+    Open a split of a data set.
+
+    :param name: a key of :data:`DATASETS`.
+    :param root: its folder.
+    :param split: one of its splits, or several joined by ``+``.
+    :raises DatasetError: there is no such data set, the split is empty, or files are missing.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f'dataset: expected one of {", ".join(DATASETS)}; found {name!r}')
+    return DATASETS[name](root, split)

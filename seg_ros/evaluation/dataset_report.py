@@ -1,0 +1,268 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of one evaluation on a data set: scores, confusions, best and worst frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+from matplotlib.figure import Figure as Plot
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inference.image_file import Image
+from ..inference.labels import IGNORE, LabelSet
+from ..inference.overlay import colorize
+from .processes import gathered
+from .report import Figure, legend, picture, plot, Section, write_report
+from .scores import Scores
+
+SHOWN = 4
+"""Frames of each kind, best and worst, that the report shows."""
+
+WIDTH = 480
+"""Pixels across a picture in the report."""
+
+CONFUSIONS = 12
+"""Rows in the table of confusions."""
+
+READABLE = 24
+"""Classes up to which a cell of the confusion matrix has room for its figure."""
+
+WRONG = (214, 39, 40)
+
+
+class Frame(NamedTuple):
+    """
+    A scored image, at the report's size.
+
+    :param score: its own mIoU.
+    :param place: in the data set.
+    """
+
+    score: float
+    place: int
+    source: str
+    image: Image
+    truth: Image
+    predicted: Image
+
+
+class Gallery:
+    """Keeps the best and the worst frames of any number."""
+
+    def __init__(self) -> None:
+        self._best: list[Frame] = []
+        self._worst: list[Frame] = []
+
+    def add(
+        self, score: float, place: int, source: str, image: Image, truth: Image, predicted: Image
+    ) -> None:
+        """Take a frame; one without a score, as nothing in it is labelled, is never shown."""
+        if not isnan(score):
+            small = (_shrunk(image, cv2.INTER_AREA), _shrunk(truth), _shrunk(predicted))
+            self._keep([Frame(score, place, source, *small)])
+
+    def _keep(self, frames: Sequence[Frame]) -> None:
+        self._best = sorted([*self._best, *frames], key=lambda f: (-f.score, f.place))[:SHOWN]
+        self._worst = sorted([*self._worst, *frames], key=lambda f: (f.score, f.place))[:SHOWN]
+
+    def combine(self) -> None:
+        """Take what the other processes have kept."""
+        kept = gathered({frame.place: frame for frame in (*self._best, *self._worst)})
+        self._best, self._worst = [], []
+        self._keep([frame for frames in kept for frame in frames.values()])
+
+    def best(self) -> list[Frame]:
+        """Return the best frames, the best one first."""
+        return self._best
+
+    def worst(self) -> list[Frame]:
+        """Return the worst frames, the worst one first; none that is among the best."""
+        shown = {frame.place for frame in self._best}
+        return [frame for frame in self._worst if frame.place not in shown]
+
+
+def _shrunk(image: Image, interpolation: int = cv2.INTER_NEAREST) -> Image:
+    height, width = image.shape[:2]
+    if width <= WIDTH:
+        return image.copy()
+    return cv2.resize(image, (WIDTH, round(height * WIDTH / width)), interpolation=interpolation)
+
+
+def error_map(image: Image, truth: Image, predicted: Image) -> Image:
+    """
+    Return a picture of what is wrong, RGB (H, W, 3).
+
+    :returns: the image in pale grey where the prediction is right, red where it is wrong, black
+        where the ground truth is ignored.
+    """
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    picture = cv2.addWeighted(grey, 0.35, np.full_like(grey, 255), 0.65, 0)
+    picture[predicted != truth] = WRONG
+    picture[truth == IGNORE] = 0
+    return picture
+
+
+def write_dataset_report(
+    path: str | Path, title: str, subtitle: str, scores: Scores, gallery: Gallery
+) -> None:
+    """
+    Write what an evaluation found as one HTML page.
+
+    :raises OSError: it cannot be written.
+    """
+    result, labels = scores.result(), scores.labels
+    sections = [
+        Section(
+            'Which classes are seen well?',
+            'Bars: intersection over union (IoU) of all pixels of the set. Dots: boundary '
+            'F-score (F), how well the outlines are met. 1 is perfect.',
+            [plot(_class_plot(result['iou'], result['boundary_f'], labels))],
+        ),
+        *_cityscapes_section(result),
+        Section(
+            'What is taken for what?',
+            "Each row: where a class's pixels went, in percent of them.",
+            [plot(_confusion_plot(scores.matrix.counts, labels))],
+        ),
+        Section(
+            'The most frequent confusions',
+            head=('is', 'is taken for', 'of its pixels', 'of all errors', 'pixels'),
+            table=confusions(scores.matrix.counts, labels),
+        ),
+        _frames_section('The best frames', gallery.best(), labels),
+        _frames_section('The worst frames', gallery.worst(), labels),
+    ]
+    if not scores.matrix.counts.any():
+        sections = [Section('No scores', 'Every pixel of these labels is ignored.')]
+    write_report(
+        path,
+        title,
+        subtitle,
+        _facts(result),
+        [section for section in sections if section.figures or section.table or section.text],
+    )
+
+
+def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    named = {
+        'miou': 'mean IoU',
+        'pixel_accuracy': 'pixel accuracy',
+        'mean_boundary_f': 'boundary F-score',
+        'mean_category_iou': 'category IoU',
+        'mean_iiou': 'iIoU',
+        'mean_category_iiou': 'category iIoU',
+    }
+    facts = [(text, _number(result[name])) for name, text in named.items() if name in result]
+    return [*facts, ('images', f'{result["images"]}')]
+
+
+def _number(value: float) -> str:
+    return 'none' if isnan(value) else f'{value:.3f}'
+
+
+def _cityscapes_section(result: Mapping[str, Any]) -> list[Section]:
+    if 'category_iou' not in result:
+        return []
+    objects = {**result.get('iiou', {}), **result.get('category_iiou', {})}
+    iou = {**result['iou'], **result['category_iou']}
+    names = [*result['category_iou'], *result.get('iiou', {})]
+    return [
+        Section(
+            'Categories and objects',
+            'iIoU weighs every object alike, whatever its size; only classes that are objects '
+            'have one.',
+            head=('category or class', 'IoU', 'iIoU'),
+            table=[
+                (name, _number(iou[name]), _number(objects[name]) if name in objects else '')
+                for name in names
+            ],
+        )
+    ]
+
+
+def confusions(counts: NDArray[np.int64], labels: LabelSet) -> list[tuple[str, ...]]:
+    """
+    Return the most frequent confusions as a table's rows.
+
+    :param counts: int64 (C, C + 1), as :class:`ConfusionMatrix` has them.
+    :returns: true class, predicted class, share of the true class's pixels, share of all errors,
+        pixels.
+    """
+    errors = counts.copy()
+    np.fill_diagonal(errors, 0)
+    names = (*labels.names, 'unlabeled')
+    rows = []
+    for place in np.argsort(-errors, axis=None, kind='stable')[:CONFUSIONS]:
+        true, guess = divmod(int(place), len(names))
+        pixels = errors[true, guess]
+        if pixels:
+            shares = (pixels / counts[true].sum(), pixels / errors.sum())
+            rows.append((names[true], names[guess], *(f'{s:.1%}' for s in shares), f'{pixels:,}'))
+    return rows
+
+
+def _frames_section(title: str, frames: Sequence[Frame], labels: LabelSet) -> Section:
+    figures: list[Figure] = []
+    for frame in frames:
+        name = f'mIoU {frame.score:.3f}, {Path(frame.source).stem}'
+        figures += [
+            picture(frame.image, name),
+            picture(colorize(frame.truth, labels.palette), 'ground truth'),
+            picture(colorize(frame.predicted, labels.palette), 'prediction'),
+            picture(error_map(frame.image, frame.truth, frame.predicted), 'errors'),
+        ]
+    if not figures:
+        return Section(title)
+    text = 'By their own mIoU. Errors are red, and black is what the ground truth leaves out.'
+    return Section(title, text, figures, columns=4, legend=legend(labels))
+
+
+def _class_plot(iou: Mapping[str, float], boundary: Mapping[str, float], labels: LabelSet) -> Plot:
+    drawing = Plot(figsize=(9, 0.32 * len(iou) + 0.8))
+    axes = drawing.subplots()
+    colors = [tuple(c / 255 for c in color) for color in labels.palette]
+    axes.barh(list(iou), np.nan_to_num([*iou.values()]), color=colors, edgecolor='#0004')
+    axes.plot(list(boundary.values()), list(boundary), 'o', color='white', mec='#1c2330', ms=5)
+    for x, heading, scores in ((1.05, 'IoU', iou), (1.13, 'F', boundary)):
+        axes.text(x, -1, heading, ha='right', va='center', color='#667085')
+        for y, score in enumerate(scores.values()):
+            text = '–' if isnan(score) else f'{score:.2f}'
+            axes.text(x, y, text, ha='right', va='center')
+    axes.set(xlim=(0, 1), ylim=(len(iou) - 0.4, -0.6))
+    axes.spines[['top', 'right']].set_visible(False)
+    return drawing
+
+
+def _confusion_plot(counts: NDArray[np.int64], labels: LabelSet) -> Plot:
+    classes = len(labels)
+    totals = counts.sum(1, keepdims=True)
+    shares = counts[:, :classes] / np.where(totals == 0, np.nan, totals)
+    readable = classes <= READABLE
+    side = max(5.0, (0.45 if readable else 0.16) * classes)
+    drawing = Plot(figsize=(side + 1.5, side))
+    axes = drawing.subplots()
+    # Beyond some number of classes vectors would make the page slow.
+    mesh = axes.pcolormesh(shares, cmap='Blues', vmin=0, vmax=1, rasterized=not readable)
+    axes.set_facecolor('#e3e7ee')
+    axes.set(xlabel='predicted', ylabel='ground truth', aspect='equal')
+    axes.invert_yaxis()
+    places = np.arange(classes) + 0.5
+    size = 9 if readable else 6
+    axes.set_xticks(places, labels.names, rotation=90, fontsize=size)
+    axes.set_yticks(places, labels.names, fontsize=size)
+    if readable:
+        for (y, x), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                color = 'white' if share > 0.6 else '#1c2330'
+                axes.text(
+                    x + 0.5, y + 0.5, f'{100 * share:.0f}', color=color, fontsize=8,
+                    ha='center', va='center',
+                )  # fmt: skip
+    drawing.colorbar(mesh, shrink=0.6, format=lambda share, _: f'{share:.0%}')
+    return drawing

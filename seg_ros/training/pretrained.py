@@ -1,0 +1,186 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights to start a training from: an ImageNet ResNet's, or those of an earlier training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+import pickle
+import re
+from typing import Any
+
+from safetensors import safe_open
+import torch
+from torch import nn, Tensor
+
+from ..inference.checkpoint import Checkpoint, load_checkpoint, SUFFIX
+from ..models import SegmentationNetwork
+from ..models.icnet import ICNet
+from ..models.layers import Bottleneck
+from ..models.pspnet import PSPNet50
+
+# Where each network keeps the start of its ResNet-50, and that network's blocks in four stages.
+TRUNKS: dict[type[SegmentationNetwork], str] = {ICNet: 'trunk', PSPNet50: 'body'}
+BLOCKS = (3, 4, 6, 3)
+NORM = ('weight', 'bias', 'running_mean', 'running_var')
+PREFIX = re.compile(r'^((module|backbone)\.)+')
+
+
+def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]:
+    """
+    Fill a network's weights from a local file, before training.
+
+    A checkpoint of ours holds every tensor of its network, the heads that only training uses
+    too. All are taken over, but for classifiers whose number of classes differs; the same
+    number is taken for the same classes.
+
+    Any other file is read as an ImageNet ResNet-50 for ICNet or PSPNet50, its tensors named as
+    torchvision, timm (also with a deep stem), mmsegmentation (ResNetV1c) or hszhao/semseg do.
+    A convolution and its norm are taken over together where all their shapes fit: of ICNet all
+    of ResNetV1c, whose stem is 32, 32 and 64 wide; of PSPNet50 all of semseg's, with 64, 64 and
+    128; torchvision's single 7x7 fits neither. Of a deeper ResNet each stage's first blocks
+    fit, of ResNet-18 and -34, which have blocks of another kind, none. Those networks have the
+    stride of a stage in its first 3x3, ours have it in the 1x1 before, as the authors' Caffe
+    networks do. No shape depends on it, and weights trained for the one are still a far better
+    start for the other than random ones. All expect RGB normalised by ImageNet's mean and
+    deviation, as :class:`seg_ros.inference.preprocessing.Preprocessing` does by default.
+
+    :param path: ``.safetensors``, or ``.pth`` or ``.pt`` as torch.save writes it, of tensors
+        alone; they may lie under ``state_dict`` and be named ``backbone.``.
+    :returns: the names of the network's tensors that are still as initialised.
+    :raises ValueError: the file is missing, damaged, holds more than tensors, or is for another
+        network. The network is untouched then.
+    """
+    metadata, content = _read(path)
+    if metadata.get('format', '').startswith('seg_ros'):
+        fitting = _of_checkpoint(network, load_checkpoint(path), path)
+    else:
+        fitting = _of_resnet(network, _named_tensors(content, path), path)
+    own = network.state_dict()
+    for name, tensor in fitting.items():
+        own[name].copy_(tensor)
+    # How many batches a norm has seen plays no part in what it computes.
+    return [n for n in own if n not in fitting and not n.endswith('num_batches_tracked')]
+
+
+def _read(path: str | Path) -> tuple[dict[str, str], Any]:
+    """Return a file's metadata and content; nothing in it is run."""
+    if not Path(path).is_file():
+        raise ValueError(f'{path}: expected a file of weights; found none. Check the path')
+    try:
+        if Path(path).suffix == SUFFIX:
+            with safe_open(str(path), framework='pt') as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return file.metadata() or {}, tensors
+        return {}, torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Torch's own message advises to run what is in there.
+        raise ValueError(
+            f'{path}: expected tensors alone; found other objects, which could run code when '
+            'read, or a damaged file. Download it again; if it holds a whole network, save its '
+            f'state_dict() as {SUFFIX} where you trust it'
+        ) from error
+    except Exception as error:  # a damaged pickle fails in any way
+        raise ValueError(
+            f'{path}: expected weights as {SUFFIX}, .pth or .pt; it cannot be read: {error!r}. '
+            'Copy or download it again'
+        ) from error
+
+
+def _named_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
+    while isinstance(content, Mapping) and 'state_dict' in content:
+        content = content['state_dict']
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f'{path}: expected tensors by name; found {type(content).__name__}. Save the '
+            "network's state_dict()"
+        )
+    return {
+        PREFIX.sub('', name): tensor
+        for name, tensor in content.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
+
+
+def _of_checkpoint(
+    network: SegmentationNetwork, checkpoint: Checkpoint, path: str | Path
+) -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint but the classifiers of another class count."""
+    own, found = network.state_dict(), checkpoint.network.state_dict()
+    classes = (network.num_classes, checkpoint.network.num_classes)
+    fitting, problems = {}, sorted(own.keys() ^ found.keys())
+    for name in (n for n in own if n in found):
+        shapes = own[name].shape, found[name].shape
+        if shapes[0] == shapes[1]:
+            fitting[name] = found[name]
+        elif (shapes[0][0], shapes[1][0]) != classes or shapes[0][1:] != shapes[1][1:]:
+            problems.append(f'{name}, {tuple(shapes[1])} instead of {tuple(shapes[0])}')
+    if problems:
+        raise ValueError(
+            f'{path}: expected a checkpoint of the network to train ({type(network).__name__}); '
+            f'found one of {checkpoint.architecture}, which differs in {len(problems)} tensors: '
+            f'{"; ".join(problems[:3])}. Choose another, or make the network of the recipe like it'
+        )
+    return fitting
+
+
+def _of_resnet(
+    network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path
+) -> dict[str, Tensor]:
+    """Return what fits of a ResNet, by the network's own names."""
+    some = ', '.join(f'{n} {tuple(t.shape)}' for n, t in list(tensors.items())[:5]) or 'no tensor'
+    name = type(network).__name__
+    if type(network) not in TRUNKS:
+        raise ValueError(
+            f'{path}: expected a checkpoint of seg_ros, since {name} has no ResNet that ImageNet '
+            f'weights would fit; found {some}, ... Train it from scratch, or start from a '
+            'checkpoint of it'
+        )
+    own = network.state_dict()
+    fitting = {}
+    for unit, published in _units(network, tensors):
+        for conv, norm in published:
+            names = {f'{unit}.0.weight': f'{conv}.weight'}
+            names |= {f'{unit}.1.{tensor}': f'{norm}.{tensor}' for tensor in NORM}
+            if all(s in tensors and tensors[s].shape == own[n].shape for n, s in names.items()):
+                fitting.update({n: tensors[s] for n, s in names.items()})
+    if not fitting:
+        wanted = f'{TRUNKS[type(network)]}.4.1.conv.0.weight'
+        raise ValueError(
+            f'{path}: expected a ResNet-50 with tensors such as layer1.1.conv2.weight '
+            f'{tuple(own[wanted].shape)} for {name}; found {some}, ..., of which none fits. '
+            "Take torchvision's or mmsegmentation's ResNet-50, and a network of width 1"
+        )
+    return fitting
+
+
+def _units(
+    network: SegmentationNetwork, tensors: Mapping[str, Tensor]
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """
+    Pair our convolutions, each with its norm, with what they may be called in the file.
+
+    :returns: our name of the pair, and the possible names of convolution and norm.
+    """
+    trunk = TRUNKS[type(network)]
+    for i in range(3):
+        yield (
+            f'{trunk}.{i}',
+            [
+                (f'conv{i + 1}', f'bn{i + 1}'),
+                (f'stem.{3 * i}', f'stem.{3 * i + 1}'),
+                (f'conv1.{3 * i}', 'bn1' if i == 2 else f'conv1.{3 * i + 1}'),
+            ],
+        )
+    blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, Bottleneck)]
+    published = [f'layer{stage}.{i}' for stage, n in enumerate(BLOCKS, 1) for i in range(n)]
+    for (name, block), source in zip(blocks, published):
+        if f'{source}.conv3.weight' not in tensors:
+            continue  # a block of two 3x3: neither plays the part of our only one
+        for i, role in enumerate(('reduce', 'conv', 'expand'), 1):
+            yield f'{name}.{role}', [(f'{source}.conv{i}', f'{source}.bn{i}')]
+        if not isinstance(block.shortcut, nn.Identity):
+            down = f'{source}.downsample'
+            # In some variants a pooling comes first.
+            yield f'{name}.shortcut', [(f'{down}.{i}', f'{down}.{i + 1}') for i in (0, 1)]

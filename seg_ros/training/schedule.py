@@ -1,0 +1,32 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the weights move: the optimizer, and its rate step by step."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .config import Recipe
+
+MOMENTUM = 0.9
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the rate of a step: linear warm-up, then polynomial decay to 0."""
+    warm_up = max(1, round(recipe.warm_up * steps))
+    rise = min(1.0, (step + 1) / warm_up)
+    fall = 1 - max(0, step - warm_up) / max(1, steps - warm_up)
+    return recipe.learning_rate * rise * fall**recipe.power
+
+
+def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer; biases and batch norms do not decay."""
+    parameters = list(network.parameters())
+    groups = [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': recipe.weight_decay},
+        {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
+    ]
+    if recipe.optimizer == 'adamw':
+        return torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
+    return torch.optim.SGD(groups, recipe.learning_rate, momentum=MOMENTUM, fused=True)

@@ -34,7 +34,13 @@ from seg_ros.datasets.cityscapes import (
     LABEL_IDS,
 )
 from seg_ros.datasets.coco_stuff import CLASS_IDS, coco_stuff
-from seg_ros.datasets.dataset import class_counts, Dataset, DatasetError, LabelledImages
+from seg_ros.datasets.dataset import (
+    class_counts,
+    Dataset,
+    DatasetError,
+    LabelledImages,
+    read_ahead,
+)
 from seg_ros.datasets.folder import folder, read_classes
 from seg_ros.datasets.sample_drive import SampleDrive
 from seg_ros.inference.image_file import read_image, read_labels, write_image
@@ -428,7 +434,7 @@ def test_a_folder_of_255_classes(tmp_path: Path) -> None:
     assert dataset.labels.names[254] == 'c254'
     assert dataset.labels.palette[254] == (1, 254, 7)
     np.testing.assert_array_equal(dataset[0][1], labels)
-    assert class_counts(dataset).tolist() == [1] * 256
+    assert class_counts(dataset).tolist() == [[1] * 256]
 
 
 def test_unknown_ids_of_a_folder_are_named(tmp_path: Path) -> None:
@@ -581,18 +587,33 @@ def test_classes_are_counted(cityscapes_root: Path) -> None:
         for id_ in read_labels(path).ravel().tolist():
             expected[TRAIN_IDS.get(id_, 255)] += 1
     counts = class_counts(dataset, progress=False)
-    assert counts.dtype == np.int64
-    assert counts.tolist() == expected
+    assert counts.shape == (len(dataset), 256)
+    assert counts.sum(0).tolist() == expected
+    for i in (0, 5):
+        assert counts[i].tolist() == np.bincount(dataset[i][1].ravel(), minlength=256).tolist()
     # What the generated set leaves out.
     assert {12, 31}.isdisjoint(CITYSCAPES_IDS)
     assert expected[TRAIN_IDS[12]] == expected[TRAIN_IDS[31]] == 0
+
+
+def test_images_are_read_ahead_in_order(cityscapes_root: Path) -> None:
+    dataset = cityscapes(cityscapes_root, 'train+val')
+    indices = [*range(len(dataset)), 2, 2, 0] * 3
+    found = list(read_ahead(dataset, indices))
+    assert len(found) == len(indices) > 8
+    for index, (image, labels) in zip(indices, found):
+        np.testing.assert_array_equal(image, dataset[index][0])
+        np.testing.assert_array_equal(labels, dataset[index][1])
+    assert list(read_ahead(dataset, [])) == []
+    with pytest.raises(IndexError):
+        list(read_ahead(dataset, [0, len(dataset)]))
 
 
 def test_drawn_images_are_counted() -> None:
     drives = SampleDrives((3,), frames=6, size=(64, 48))
     again = SampleDrive(3, 6, (64, 48))
     expected = sum(np.bincount(again[i][1].ravel(), minlength=256) for i in range(6))
-    np.testing.assert_array_equal(class_counts(drives), expected)
+    np.testing.assert_array_equal(class_counts(drives).sum(0), expected)
 
 
 @pytest.mark.parametrize('fault', ['missing', 'size', 'coloured', 'id', 'image'])
@@ -622,7 +643,7 @@ def test_the_first_wrong_file_of_a_set_is_named(tmp_path: Path, fault: str) -> N
 def test_the_real_camvid() -> None:
     root = os.environ['SEG_ROS_CAMVID']
     assert [len(camvid(root, split)) for split in ('train', 'val', 'test')] == [367, 101, 233]
-    counts = class_counts(camvid(root, 'train'))
+    counts = class_counts(camvid(root, 'train')).sum(0)
     shares = 100 * counts[:11] / counts[:11].sum()
     # Of labelled training pixels, as counted by others.
     expected = [17.5, 24.2, 1.02, 33.0, 4.67, 10.1, 1.22, 1.17, 6.11, 0.67, 0.30]

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ from ..inference.image_file import Image, ImageFileError, read_image, read_label
 from ..inference.labels import IGNORE, LabelSet
 
 Pair = tuple[Path, Path]
+AHEAD = 8
 
 
 class DatasetError(ValueError):
@@ -162,9 +164,9 @@ def pairs_of(
     return together
 
 
-def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.int64]:
+def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.int32]:
     """
-    Count the pixels of each train id in the whole set, (256,).
+    Count the pixels of each train id in each image, (N, 256).
 
     Every image is decoded, too: whatever is wrong with a file is found here, not hours later.
 
@@ -173,19 +175,30 @@ def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.in
         a class.
     """
 
-    def count(index: int) -> NDArray[np.int64]:
-        return np.bincount(images[index][1].ravel(), minlength=256)
+    def count(index: int) -> NDArray[np.int32]:
+        return np.bincount(images[index][1].ravel(), minlength=256).astype(np.int32)
 
-    total = np.zeros(256, np.int64)
     with ThreadPoolExecutor() as pool:
         counts = pool.map(count, range(len(images)))
         options = {'total': len(images), 'unit': 'image', 'leave': False}
-        for one in tqdm(counts, 'checking labels', disable=not progress, **options):
-            total += one
-    if not total[: len(images.labels)].any():
+        bar = tqdm(counts, 'checking labels', disable=not progress, **options)
+        by_image = np.stack([*bar])
+    if not by_image[:, : len(images.labels)].any():
         raise DatasetError(
             f'{images.name}: expected labelled pixels; found none but ignored ones in '
             f'{len(images)} images, {images.source(0)} the first. The labels of a test split may '
             'not be public: train and score on another'
         )
-    return total
+    return by_image
+
+
+def read_ahead(images: LabelledImages, indices: Iterable[int]) -> Iterator[tuple[Image, Image]]:
+    """Yield images and their train ids; threads read the next ones while these are in use."""
+    with ThreadPoolExecutor() as pool:
+        coming: deque[Future[tuple[Image, Image]]] = deque()
+        for index in indices:
+            coming.append(pool.submit(images.__getitem__, index))
+            if len(coming) > AHEAD:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

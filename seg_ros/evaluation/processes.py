@@ -22,15 +22,21 @@ def process_group(device: str) -> Iterator[str]:
     """
     Join the processes that torchrun started, if it did.
 
-    :param device: ``cpu`` or ``cuda``; with several processes each takes the GPU of its rank.
+    :param device: ``cpu``, ``cuda`` or ``cuda:N``; with several processes each takes the GPU of
+        its rank.
     :returns: the device of this process.
+    :raises ValueError: several processes shall share one GPU.
     """
-    if int(os.environ.get('WORLD_SIZE', '1')) == 1:
+    alone = int(os.environ.get('WORLD_SIZE', '1')) == 1
+    if not alone and device == 'cuda':
+        device = f'cuda:{int(os.environ["LOCAL_RANK"])}'
+    elif not alone and device != 'cpu':
+        raise ValueError(f'device: expected cuda or cpu for several processes; found {device!r}')
+    if ':' in device:
+        torch.cuda.set_device(device)
+    if alone:
         yield device
         return
-    if device == 'cuda':
-        device = f'cuda:{int(os.environ["LOCAL_RANK"])}'
-        torch.cuda.set_device(device)
     distributed.init_process_group('nccl' if device.startswith('cuda') else 'gloo')
     try:
         yield device
@@ -51,6 +57,11 @@ def world_size() -> int:
 def _joined() -> bool:
     # Some builds of PyTorch, for small devices, come without the whole package.
     return distributed.is_available() and distributed.is_initialized()
+
+
+def local_world_size() -> int:
+    """Return how many of them share this machine."""
+    return int(os.environ.get('LOCAL_WORLD_SIZE', '1')) if _joined() else 1
 
 
 def summed(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -33,7 +33,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink()
-        reason = f'{error.strerror}; what was there before is whole'
+        reason = f'{error.strerror}. What was there before is whole. Make room and repeat'
         raise OSError(error.errno, reason, str(path)) from error
     except BaseException:
         Path(temporary).unlink()

@@ -62,7 +62,7 @@ class Segmenter:
         device: str = 'auto',
         precision: str = 'auto',
     ) -> None:
-        self.device = _choose_device(device)
+        self.device = choose_device(device)
         self.precision = _choose_precision(precision, self.device)
         if isinstance(model, Checkpoint):
             # A network of its own: what follows changes the weights' type and place.
@@ -225,7 +225,12 @@ def _check(image: Image) -> None:
         )
 
 
-def _choose_device(device: str) -> str:
+def choose_device(device: str) -> str:
+    """
+    Return the device that ``auto`` stands for here, or ``device`` itself.
+
+    :raises DeviceError: it is not to be had.
+    """
     count = torch.cuda.device_count()
     available = ['cpu', 'cuda', *(f'cuda:{i}' for i in range(count))] if count else ['cpu']
     if device == 'auto':

@@ -47,15 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Print and return the scores; None in all processes but the first."""
-    import torch
-
     from ..evaluation.processes import process_group
+    from ..inference.segmenter import choose_device
 
     _check(args)
-    device = args.device
-    if device == 'auto':
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    with process_group(device) as args.device:
+    with process_group(choose_device(args.device)) as args.device:
         return _evaluate(args)
 
 
@@ -141,8 +137,10 @@ def _of_dataset(
     images: LabelledImages, share: Sequence[int]
 ) -> Iterator[tuple[int, str, Image, Image]]:
     """Yield place in the set, name, image and ground truth."""
-    for i in share:
-        yield i, images.source(i), *images[i]
+    from ..datasets.dataset import read_ahead
+
+    for i, pair in zip(share, read_ahead(images, share)):
+        yield i, images.source(i), *pair
 
 
 def _of_bag(path: str) -> Iterator[tuple[int, str, Image, Image]]:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--profile',
-        type=int,
+        type=_steps,
         metavar='N',
         help='only time N steps: images/s with and without loading, and the parts of a step',
     )
@@ -38,9 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Train; return the mIoU reached and where the weights are."""
-    import torch
-
     from ..evaluation.processes import process_group, rank
+    from ..inference.segmenter import choose_device
     from ..training.config import load_recipe
     from ..training.loop import Training
     from ..training.profile import profile
@@ -48,24 +47,29 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     recipe = load_recipe(args.config, args.set)
     if args.root:
         recipe = replace(recipe, root=args.root)
-    device = args.device
-    if device == 'auto':
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
     out = Path(args.out or Path('runs') / Path(args.config).stem)
     if not args.resume and not args.profile and (out / 'last.pt').exists():
         raise ValueError(
             f'{out}: expected a folder without a training; found last.pt. Go on with it '
             '(--resume), or choose another folder (--out)'
         )
-    with process_group(device) as own_device:
-        training = Training(recipe, out, own_device)
+    with process_group(choose_device(args.device)) as device:
+        training = Training(recipe, out, device)
         if args.profile:
             result = profile(training, args.profile)
+            if rank() > 0:
+                return None
             for unit, values in result.items():
                 for name, value in values.items():
                     print(f'{name:<12}{value:9.1f} {unit.replace("_per_", "/")}')
-            return result if rank() == 0 else None
+            return result
         if args.resume:
             training.resume()
         result = training.run()
         return result if rank() == 0 else None
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'expected a number of steps, 1 or more; found {text!r}')
+    return int(text)

@@ -38,7 +38,7 @@ class Recipe:
     :param stretch: largest random change of the width against the height, as a factor.
     :param jitter: largest relative photometric change.
     :param paste: probability that a training image gets the pixels of a rare class pasted in
-        from another image that has it. Only where the images fit into memory.
+        from another image that has it.
     :param batch: images a step, over all processes.
     :param epochs: passes over the data.
     :param optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
@@ -89,7 +89,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         shares = ('jitter', 'paste', 'warm_up', 'ema')
-        counts = ('batch', 'epochs', 'validate_every')
+        counts = ('epochs', 'validate_every')
+        weights = ('distillation', 'power', 'weight_decay', 'class_weight_power', 'ohem', 'lovasz')
         for key, expected, right in (
             ('optimizer', f'one of {", ".join(OPTIMIZERS)}', self.optimizer in OPTIMIZERS),
             ('precision', f'one of {", ".join(PRECISIONS)}', self.precision in PRECISIONS),
@@ -107,7 +108,10 @@ class Recipe:
             ),
             ('stretch', '1 or more', self.stretch >= 1),
             ('learning_rate', 'more than 0', self.learning_rate > 0),
+            # Batch norm needs two values where a network pools all of an image into one.
+            ('batch', '2 or more', self.batch >= 2),
             *((key, '1 or more', getattr(self, key) >= 1) for key in counts),
+            *((key, '0 or more', getattr(self, key) >= 0) for key in weights),
             *((key, '0 to 1', 0 <= getattr(self, key) <= 1) for key in shares),
         ):
             if not right:
@@ -126,7 +130,7 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         content = yaml.safe_load(Path(path).read_text())
         if isinstance(content, dict):
-            content |= {k: yaml.safe_load(v) for k, _, v in (c.partition('=') for c in changes)}
+            content |= dict(map(_change, changes))
     except yaml.YAMLError as error:
         raise ValueError(f'{path}: expected YAML: {error}') from error
     known = {f.name for f in fields(Recipe)}
@@ -141,10 +145,7 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     }
     for f in fields(Recipe):
         default: Any = {'network': {}, 'dataset': ''}.get(f.name, f.default)
-        kinds = (int, float) if isinstance(default, float) else type(default)
-        if f.name in values and (
-            not isinstance(values[f.name], kinds) or isinstance(values[f.name], bool)
-        ):
+        if f.name in values and not _is_like(values[f.name], default):
             raise ValueError(
                 f'{path}: expected {f.name} to be like {default!r}; found {values[f.name]!r}. '
                 'YAML reads 1e-3 as text; write 1.0e-3'
@@ -153,3 +154,19 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         return Recipe(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def _change(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition('=')
+    if not equals:
+        raise ValueError(f'expected KEY=VALUE to change a recipe; found {text!r}')
+    return key, yaml.safe_load(value)
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Return whether a value is of a default's type, whole numbers being fractions, too."""
+    if isinstance(default, tuple):
+        element = default[0] if default else 0
+        return isinstance(value, tuple) and all(_is_like(each, element) for each in value)
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    return isinstance(value, kinds) and not isinstance(value, bool)

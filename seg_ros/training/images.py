@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+import re
 
 import numpy as np
 import torch
@@ -16,14 +17,97 @@ from tqdm import tqdm
 
 from ..datasets.augmentation import Augmentation
 from ..datasets.dataset import LabelledImages
-from ..evaluation.processes import rank, world_size
+from ..evaluation.processes import gathered, local_world_size, rank, world_size
 from ..inference.image_file import Image
 
 MEMORY_SHARE = 0.5
 
-Sample = tuple[Image, Image]
-Samples = LabelledImages | list[Sample]
-"""Images with their labels, still on disk or in memory."""
+
+class Held:
+    """Labelled images in memory."""
+
+    def __init__(self, images: LabelledImages) -> None:
+        self.name, self.labels, self.terms = images.name, images.labels, images.terms
+        self.source = images.source
+        bar = {
+            'desc': 'reading',
+            'total': len(images),
+            'unit': 'image',
+            'leave': False,
+            'disable': rank() > 0,
+        }
+        with ThreadPoolExecutor() as pool:
+            self._samples = [*tqdm(pool.map(images.__getitem__, range(len(images))), **bar)]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> tuple[Image, Image]:
+        """Return an image and its labels, as the images themselves do."""
+        return self._samples[index]
+
+
+def held(images: LabelledImages) -> LabelledImages:
+    """
+    Return the images in memory, or as they are where they would take more than half of it.
+
+    :raises DatasetError: a file is not what it should be.
+    """
+    height, width = images[0][1].shape
+    needed = len(images) * height * width * 4 * local_world_size()
+    # One process decides, since memory is less for whoever looks later.
+    fits = gathered(needed <= MEMORY_SHARE * _available_memory())[0]
+    return Held(images) if fits else images
+
+
+def _available_memory() -> int:
+    """Return the bytes that this machine, or this container, has left."""
+    files = {
+        '/proc/meminfo': r'MemAvailable:\s+(\d+)',
+        '/sys/fs/cgroup/memory.max': r'(\d+)',
+        '/sys/fs/cgroup/memory.current': r'(\d+)',
+    }
+    found = {}
+    for path, pattern in files.items():
+        match = re.search(pattern, Path(path).read_text()) if Path(path).is_file() else None
+        found[path] = int(match[1]) if match else None
+    kibibytes, limit, used = found.values()
+    available = 1024 * (kibibytes or 0)
+    return available if limit is None or used is None else min(available, limit - used)
+
+
+class Joined:
+    """
+    Two sets of labelled images, one after the other, under the first one's name.
+
+    :raises ValueError: their classes differ.
+    """
+
+    def __init__(self, first: LabelledImages, second: LabelledImages) -> None:
+        if first.labels.names != second.labels.names:
+            raise ValueError(
+                f'{first.name}: expected the classes of {second.name} to add its images; found '
+                f'{", ".join(first.labels.names)}'
+            )
+        self.name, self.labels, self.terms = first.name, first.labels, first.terms
+        self._parts = first, second
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, index: int) -> tuple[Image, Image]:
+        """Return an image and its labels."""
+        part, place = self._place(index)
+        return part[place]
+
+    def source(self, index: int) -> str:
+        """Return where an image comes from."""
+        part, place = self._place(index)
+        return part.source(place)
+
+    def _place(self, index: int) -> tuple[LabelledImages, int]:
+        first, second = self._parts
+        return (first, index) if index < len(first) else (second, index - len(first))
 
 
 class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -39,7 +123,7 @@ class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        samples: Samples,
+        samples: LabelledImages | Sequence[tuple[Image, Image]],
         augmentation: Augmentation,
         seed: int,
         paste: float = 0.0,
@@ -98,27 +182,3 @@ class Batches(Sampler[list[tuple[int, int]]]):
         for start in range(0, len(self) * self.batch, self.batch):
             batch = order[start : start + self.batch]
             yield [(self.epoch, int(i)) for i in batch[rank() :: world_size()]]
-
-
-def held(images: LabelledImages) -> Samples:
-    """
-    Return the images in memory, or as they are where they would take more than half of it.
-
-    :raises DatasetError: a file is not what it should be.
-    """
-    first, _ = images[0]
-    needed = len(images) * first.shape[0] * first.shape[1] * 4 * world_size()
-    if needed > MEMORY_SHARE * _available_memory():
-        return images
-    with ThreadPoolExecutor() as pool:
-        read = pool.map(images.__getitem__, range(len(images)))
-        bar = tqdm(read, 'reading', len(images), unit='image', leave=False, disable=rank() > 0)
-        return list(bar)
-
-
-def _available_memory() -> int:
-    for line in Path('/proc/meminfo').read_text().splitlines():
-        name, value, *_ = line.split()
-        if name == 'MemAvailable:':
-            return int(value) * 1024
-    return 0

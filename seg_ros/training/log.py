@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..datasets.dataset import LabelledImages
 from ..evaluation.confusion_matrix import ConfusionMatrix
 from ..evaluation.processes import rank
 from ..inference.overlay import overlay
 from ..inference.segmenter import Segmenter
-from .images import Samples
 
 PICTURES = 4
+WIDTH = 960
 
 
 class Log:
@@ -61,7 +63,11 @@ class Log:
                 self._writer.flush()
 
     def validation(
-        self, segmenter: Segmenter, images: Samples, matrix: ConfusionMatrix, images_seen: int
+        self,
+        segmenter: Segmenter,
+        images: LabelledImages,
+        matrix: ConfusionMatrix,
+        images_seen: int,
     ) -> None:
         """
         Keep the IoU of each class, and some images, evenly spread.
@@ -78,6 +84,8 @@ class Log:
                 image, truth = images[index]
                 predicted = segmenter.predict(image).labels
                 pair = np.hstack([overlay(image, mask, palette) for mask in (truth, predicted)])
+                shrink = min(1.0, WIDTH / pair.shape[1])
+                pair = cv2.resize(pair, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
                 self._writer.add_image(f'sample/{index}', pair, images_seen, dataformats='HWC')
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict
 import io
+from math import isnan
 import os
 from pathlib import Path
 import time
@@ -21,10 +22,10 @@ from torch.utils.data import DataLoader
 
 from ..datasets.augmentation import Augmentation
 from ..datasets.catalog import open_dataset, SampleDrives
-from ..datasets.dataset import class_counts, DatasetError
+from ..datasets.dataset import class_counts, LabelledImages, read_ahead
 from ..evaluation.confusion_matrix import ConfusionMatrix
 from ..evaluation.dataset import evaluate
-from ..evaluation.processes import gathered, rank, summed, world_size
+from ..evaluation.processes import gathered, local_world_size, rank, summed, world_size
 from ..inference.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -33,12 +34,11 @@ from ..inference.checkpoint import (
     save_checkpoint,
 )
 from ..inference.files import write_atomically
-from ..inference.labels import IGNORE
 from ..inference.preprocessing import Preprocessing
 from ..inference.segmenter import Segmenter
 from ..models import build_model, SegmentationNetwork
 from .config import Recipe
-from .images import Batches, held, Samples, TrainingImages
+from .images import Batches, held, Joined, TrainingImages
 from .log import Log
 from .losses import class_weights, distillation_loss, labels_of, total_loss
 from .parallel import training_form
@@ -46,7 +46,7 @@ from .pretrained import load_pretrained
 from .schedule import learning_rate, make_optimizer
 
 TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-MAY_CHANGE = ('root', 'epochs', 'validate_every', 'pretrained')
+MAY_CHANGE = ('root', 'epochs', 'validate_every', 'pretrained', 'learning_rate', 'warm_up')
 """Keys of a recipe that a resumed training may have otherwise."""
 
 Outputs = tuple[Tensor, list[Tensor]]
@@ -80,50 +80,33 @@ class Training:
     def _open_data(self) -> None:
         recipe = self.recipe
         self.data = open_dataset(recipe.dataset, recipe.root, recipe.splits[0])
-        samples = held(self.data)
-        height, width = samples[0][0].shape[:2]
+        height, width = self.data[0][1].shape
         self.input_size = (recipe.input_size[0] or height, recipe.input_size[1] or width)
         if recipe.drives:
-            if self.data.labels.names != SampleDrives.labels.names:
-                raise ValueError(
-                    f'drives: expected a data set of their classes; found {self.data.name}'
-                )
             drives = SampleDrives(recipe.drives, recipe.drive_frames, (width, height))
-            samples = [each[i] for each in (samples, drives) for i in range(len(each))]
-        classes = len(self.data.labels)
-        donors: dict[int, list[int]] = {}
-        if isinstance(samples, list):
-            each = np.stack([np.bincount(y.ravel(), minlength=256) for _, y in samples])
-            counts = torch.from_numpy(each.sum(0)[:classes])
-            rare = class_weights(counts, 1.0).gt(1).nonzero().flatten().tolist()
-            donors = {c: np.flatnonzero(each[:, c]).tolist() for c in rare}
-        else:
-            counted = class_counts(samples, progress=rank() == 0)
-            counts = torch.from_numpy(counted[:classes])
-        if not counts.any():
-            raise DatasetError(
-                f'{self.data.name}: expected labelled pixels in split {recipe.splits[0]!r}; '
-                f'found ids of {IGNORE} only'
-            )
+            self.data = Joined(self.data, drives)
+        self.data = held(self.data)
+        by_image = class_counts(self.data, progress=rank() == 0)[:, : len(self.data.labels)]
+        counts = torch.from_numpy(by_image.sum(0, dtype=np.int64))
+        rare = class_weights(counts, 1.0).gt(1).nonzero().flatten().tolist()
+        donors = {c: np.flatnonzero(by_image[:, c]).tolist() for c in rare}
         self.weights = class_weights(counts, recipe.class_weight_power).to(self.device)
         augmentation = Augmentation(
             recipe.crop, recipe.scale, stretch=recipe.stretch, jitter=recipe.jitter
         )
-        self.batches = Batches(len(samples), recipe.batch, recipe.seed)
+        self.batches = Batches(len(self.data), recipe.batch, recipe.seed)
         self.loader = DataLoader(
-            TrainingImages(samples, augmentation, recipe.seed, recipe.paste, donors),
+            TrainingImages(self.data, augmentation, recipe.seed, recipe.paste, donors),
             batch_sampler=self.batches,
             num_workers=_workers(),
             worker_init_fn=_begin_worker,
             persistent_workers=True,
             pin_memory=self.kind == 'cuda',
         )
-        self.scored: dict[str, Samples] = {}
+        self.scored: dict[str, LabelledImages] = {}
         for split in recipe.splits[1:]:
-            data = open_dataset(recipe.dataset, recipe.root, split)
-            self.scored[split] = held(data)
-            if not isinstance(self.scored[split], list):
-                class_counts(data, progress=rank() == 0)
+            self.scored[split] = held(open_dataset(recipe.dataset, recipe.root, split))
+            class_counts(self.scored[split], progress=rank() == 0)
 
     def _build_network(self) -> None:
         recipe, classes = self.recipe, len(self.data.labels)
@@ -133,7 +116,10 @@ class Training:
                 f'network: expected num_classes of {self.data.name}, {classes}, or none; found '
                 f'{self.architecture["num_classes"]}'
             )
-        self.network: SegmentationNetwork = build_model(self.architecture)
+        try:
+            self.network: SegmentationNetwork = build_model(self.architecture)
+        except TypeError as error:
+            raise ValueError(f'network: expected numbers it can have; found {error}') from error
         if recipe.pretrained:
             left = load_pretrained(self.network, recipe.pretrained)
             self.log.say(f'{recipe.pretrained}: not in it {", ".join(left) or "is nothing"}')
@@ -142,8 +128,7 @@ class Training:
         self.preprocessing = Preprocessing()
         self.teacher = self._load_teacher() if recipe.teacher else None
         # Averaged before the batch norms learn of other processes: this copy only evaluates.
-        average = get_ema_multi_avg_fn(recipe.ema)
-        self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.average = AveragedModel(self.network, use_buffers=True) if recipe.ema else None
         self.outputs = training_form(self.network, self.device)
         self.optimizer = make_optimizer(recipe, self.network)
         self.scaler = torch.amp.GradScaler(self.kind, enabled=recipe.precision == 'fp16')
@@ -203,7 +188,8 @@ class Training:
             losses.append(self.step(images, labels, self.epoch * len(self.loader) + i))
             bar.update(self.recipe.batch)
             if i % 20 == 0:  # reading a loss off a GPU waits for it
-                bar.set_postfix(loss=f'{losses[-1]:.3f}', miou=f'{self.best:.3f}')
+                scores = {'miou': f'{self.best:.3f}'} if self.best >= 0 else {}
+                bar.set_postfix(loss=f'{losses[-1]:.3f}', **scores)
         # A process's loss is of its own images, over the whole batch's weight.
         loss = float(np.mean(gathered(float(torch.stack(losses).mean()))))
         if not np.isfinite(loss):
@@ -281,7 +267,7 @@ class Training:
             group['lr'] = learning_rate(recipe, step, recipe.epochs * len(self.loader))
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if recipe.ema:
+        if self.average:
             # Early on a short average, as the weights still move fast.
             decay = min(recipe.ema, (1 + step) / (10 + step))
             self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
@@ -293,7 +279,7 @@ class Training:
 
     def _validate(self) -> float:
         """Score the current weights; keep them if no earlier ones were better."""
-        network: Any = self.average.module if self.recipe.ema else self.network
+        network: Any = self.average.module if self.average else self.network
         checkpoint = Checkpoint(
             network,
             self.architecture,
@@ -330,7 +316,7 @@ class Training:
         """Score on a split, this process its part of the images."""
         images = self.scored[split]
         part = range(rank(), len(images), world_size())
-        matrix = evaluate(segmenter, (images[i] for i in part))
+        matrix = evaluate(segmenter, read_ahead(images, part))
         matrix.counts = summed(matrix.counts)
         return matrix
 
@@ -342,7 +328,7 @@ class Training:
         for split in self.recipe.splits[1:]:
             matrix = self._score(segmenter, split)
             best.training['miou'][split] = miou = matrix.miou()
-            iou = (round(value, 4) for value in matrix.iou().tolist())
+            iou = (None if isnan(v) else round(v, 4) for v in matrix.iou().tolist())
             best.training['iou'][split] = dict(zip(self.data.labels.names, iou))
         self._save_best(best)
         return miou
@@ -350,16 +336,18 @@ class Training:
     def _save_best(self, checkpoint: Checkpoint) -> None:
         if rank() == 0:
             save_checkpoint(self.out / 'best.safetensors', checkpoint, torch.float16)
+        gathered(None)  # nobody reads it before it is written
 
     def _save(self) -> None:
         if rank() > 0:
             return
         state = {
             'network': self.network.state_dict(),
-            'average': self.average.state_dict(),
+            'average': self.average.state_dict() if self.average else {},
             'optimizer': self.optimizer.state_dict(),
             'scaler': self.scaler.state_dict(),
             'recipe': asdict(self.recipe),
+            'classes': self.data.labels.names,
             'epoch': self.epoch,
             'best': self.best,
             'history': self.history,
@@ -378,23 +366,29 @@ class Training:
         if not path.exists():
             self.log.say(f'{path}: none yet; beginning with epoch 1')
             return
+        for name in ('last.pt', 'best.safetensors'):
+            for leftover in self.out.glob(f'.{name}.*') if rank() == 0 else ():
+                leftover.unlink()  # a kill came while this was being written
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            recipe = state['recipe']
+            recipe, classes = state['recipe'], state['classes']
         except Exception as error:  # torch raises what it likes of a damaged file
             raise CheckpointError(
                 f'{path}: expected what a training left to resume from; found a file that is '
                 f'damaged or of another origin ({type(error).__name__}). Fine-tune from '
                 'best.safetensors (pretrained), or train anew into another folder'
             ) from error
-        for key, value in asdict(self.recipe).items():
-            if key not in MAY_CHANGE and recipe.get(key) != value:
+        wanted = {**asdict(self.recipe), 'classes': self.data.labels.names}
+        for key, value in wanted.items():
+            found = {**recipe, 'classes': classes}.get(key)
+            if key not in MAY_CHANGE and found != value:
                 raise CheckpointError(
-                    f'{path}: expected a training with {key}: {value!r}; found '
-                    f'{recipe.get(key)!r}. Resume with its recipe, or choose another folder'
+                    f'{path}: expected a training with {key}: {value!r}; found {found!r}. Resume '
+                    'with its recipe and data, or choose another folder'
                 )
         self.network.load_state_dict(state['network'])
-        self.average.load_state_dict(state['average'])
+        if self.average:
+            self.average.load_state_dict(state['average'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.scaler.load_state_dict(state['scaler'])
         self.epoch, self.best = state['epoch'], state['best']
@@ -409,4 +403,4 @@ def _begin_worker(_: int) -> None:
 def _workers() -> int:
     """Return how many processes augment images: all cores but one, shared out."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(16, (cores - 1) // world_size()))
+    return max(1, min(16, (cores - 1) // local_world_size()))

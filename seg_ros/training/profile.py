@@ -30,8 +30,6 @@ def profile(training: Training, steps: int) -> dict[str, Any]:
     images, labels = next(batches)
     for _ in range(WARM_UP):
         training.step(images, labels, 0)
-        next(batches)
-
     ways: dict[str, Callable[[], object]] = {
         'loading': lambda: next(batches),
         'learning': lambda: training.step(images, labels, 0),
@@ -40,7 +38,8 @@ def profile(training: Training, steps: int) -> dict[str, Any]:
     batch = training.recipe.batch
     return {
         'images_per_second': {
-            name: batch * steps / _seconds(training, way, steps) for name, way in ways.items()
+            name: batch * steps / _seconds(training, batches, way, steps)
+            for name, way in ways.items()
         },
         'milliseconds': _parts(training, images, labels, steps),
     }
@@ -83,7 +82,11 @@ def _parts(training: Training, images: Tensor, labels: Tensor, steps: int) -> di
     return {name: 1000 * total / steps for name, total in seconds.items()}
 
 
-def _seconds(training: Training, part: Callable[[], object], times: int) -> float:
+def _seconds(
+    training: Training, batches: _Endless, part: Callable[[], object], times: int
+) -> float:
+    for _ in range(training.loader.num_workers * (training.loader.prefetch_factor or 0)):
+        next(batches)  # what lies ready took its time before
     _wait(training)
     started = time.perf_counter()
     for _ in range(times):
@@ -94,4 +97,4 @@ def _seconds(training: Training, part: Callable[[], object], times: int) -> floa
 
 def _wait(training: Training) -> None:
     if training.kind == 'cuda':
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(training.device)

@@ -23,10 +23,11 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     """Return the recipe's optimizer; biases and batch norms do not decay."""
     parameters = list(network.parameters())
+    fused = parameters[0].is_cuda
     groups = [
         {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': recipe.weight_decay},
         {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
     ]
     if recipe.optimizer == 'adamw':
-        return torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
-    return torch.optim.SGD(groups, recipe.learning_rate, momentum=MOMENTUM, fused=True)
+        return torch.optim.AdamW(groups, recipe.learning_rate, fused=fused)
+    return torch.optim.SGD(groups, recipe.learning_rate, momentum=MOMENTUM, fused=fused)

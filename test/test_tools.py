@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that users run, through their own entry point, with the shipped network."""
 
+from dataclasses import asdict
 import json
+import os
 from pathlib import Path
 import re
 
@@ -12,6 +14,7 @@ import pytest
 
 from seg_ros.__main__ import main
 from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint
 from seg_ros.inference.image_file import (
     read_image,
     read_labels,
@@ -22,7 +25,9 @@ from seg_ros.inference.image_file import (
 from seg_ros.inference.overlay import overlay
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.tools.sample_drive import write_drive
+from seg_ros.training.config import load_recipe
 
+ROOT = Path(__file__).parents[1]
 FRAMES = 12
 
 
@@ -114,10 +119,46 @@ def test_evaluate_counts_each_pixel_once(bag, drive, segmenter, tmp_path):
 def test_models_names_what_is_shipped_and_its_terms(tmp_path, capsys):
     assert run('models', '--json', tmp_path / 'models.json') == 0
     shipped = json.loads((tmp_path / 'models.json').read_text())['models']
-    facts = shipped['bisenetv2_camvid']
-    assert 'for research use' in facts['training']['terms']
+    assert set(shipped) == {'bisenetv2_camvid', 'icnet_camvid'}
     assert 'research use' in capsys.readouterr().out
-    assert Path(facts['path']).stat().st_size < 15e6
+    readme = (ROOT / 'README.md').read_text()
+    for name, facts in shipped.items():
+        training = facts['training']
+        assert 'for research use' in training['terms']
+        assert training['split'] == 'train', 'chosen and scored on images it has not seen'
+        assert Path(facts['path']).stat().st_size < 15e6
+        # What it was made from is the recipe that comes with it.
+        recipe = asdict(load_recipe(ROOT / f'config/training/{name}.yaml'))
+        assert training['recipe'] == json.loads(json.dumps(recipe))
+        assert facts['architecture'] == {**recipe['network'], 'num_classes': 11}
+        assert facts['input_size'] == list(recipe['input_size'])
+        # The model card says what the weights say.
+        card = readme[readme.index(f'### {name}') :].split('\n### ')[0].split('\n## ')[0]
+        assert f'**{training["miou"]["test"]:.3f} on test**' in card
+        assert f'{training["miou"]["val"]:.3f} on val' in card
+        assert f'{training["images_seen"]:,} images' in card
+        by_class = ', '.join(
+            f'{label} {f"{value:.3f}".lstrip("0")}'
+            for label, value in training['iou']['test'].items()
+        )
+        assert by_class in card
+
+
+@pytest.mark.skipif(
+    'SEG_ROS_CAMVID' not in os.environ,
+    reason='SEG_ROS_CAMVID does not name the folder of CamVid',
+)
+@pytest.mark.parametrize('name', ['bisenetv2_camvid', 'icnet_camvid'])
+def test_shipped_networks_are_as_good_as_they_say(name, tmp_path):
+    arguments = ('--dataset', 'camvid', '--root', os.environ['SEG_ROS_CAMVID'], '--split', 'test')
+    out = tmp_path / 'result.json'
+    assert run('evaluate', '--model', name, *arguments, '--json', out) == 0
+    result = json.loads(out.read_text())
+    said = load_checkpoint(find_checkpoint(name)).training
+    assert result['images'] == 233
+    # Other processors compute in other precisions.
+    assert result['miou'] == pytest.approx(said['miou']['test'], abs=0.005)
+    assert result['iou'] == pytest.approx(said['iou']['test'], abs=0.02)
 
 
 @pytest.mark.parametrize('kind', ['bag', 'folder'])

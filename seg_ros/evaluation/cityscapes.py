@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.cityscapes import CATEGORIES, INSTANCE_CLASSES, instance_file, LABEL_IDS
 from ..datasets.dataset import Dataset, DatasetError
-from ..inference.image_file import Image, write_image
+from ..inference.image_file import Image, ImageFileError, read_labels, write_image
 from ..inference.labels import CITYSCAPES, IGNORE
 from .confusion_matrix import ConfusionMatrix
 
@@ -151,14 +150,15 @@ def read_instances(path: Path, size: tuple[int, ...]) -> NDArray[np.uint16]:
     :param size: (height, width) that they must have.
     :raises DatasetError: it is not such an image.
     """
-    content = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    if image is None or image.dtype != np.uint16 or image.shape != size:
-        found = 'no image' if image is None else f'shape {image.shape} of {image.dtype}'
+    try:
+        instances = read_labels(path, bits=16)
+    except ImageFileError as error:
+        raise DatasetError(str(error)) from error
+    if instances.shape != size:
         raise DatasetError(
-            f'{path}: expected instance ids in one 16-bit channel of shape {size}; found {found}'
+            f'{path}: expected instance ids of the shape {size}; found {instances.shape}'
         )
-    return image
+    return instances
 
 
 def write_submission(folder: str | Path, image: str | Path, predicted: Image) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import cv2
@@ -62,19 +63,20 @@ def images_in(folder: str | Path) -> list[Path]:
     return paths
 
 
-def read_labels(path: str | Path) -> Image:
+def read_labels(path: str | Path, bits: int = 8) -> NDArray[Any]:
     """
     Read a label image as ids, (H, W).
 
-    :raises ImageFileError: it is not an image of one 8-bit channel (a coloured drawing of the
-        labels, say).
+    :param bits: 8, or 16 for ids of objects.
+    :raises ImageFileError: it is not an image of one channel of so many bits (a coloured drawing
+        of the labels, say).
     """
     buffer = np.frombuffer(Path(path).read_bytes(), np.uint8)
     labels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if buffer.size else None
-    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+    if labels is None or labels.ndim != 2 or labels.dtype != f'uint{bits}':
         found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
         raise ImageFileError(
-            f'{path}: expected a label image of one 8-bit channel that holds class ids; found '
+            f'{path}: expected a label image of one {bits}-bit channel that holds ids; found '
             f'{found}. Convert colours to ids first'
         )
     return labels

@@ -199,7 +199,8 @@ def test_without_instance_files_there_is_no_iiou(root, model, tmp_path, capsys) 
     command = ('--dataset', 'cityscapes', '--root', copy, '--model', model)
     files[0].write_bytes(b'no image')
     assert run(*command) == 2
-    assert re.search(f'{files[0].name}: expected a label image of one 16-bit channel', capsys.readouterr().err)
+    message = f'{files[0].name}: expected a label image of one 16-bit channel'
+    assert message in capsys.readouterr().err
     files[0].unlink()
     assert run(*command) == 2
     assert f'{files[0].name}: expected instance ids beside' in capsys.readouterr().err

@@ -85,8 +85,11 @@ def test_the_clock_ticks_through_the_recorded_time():
     assert np.diff(ticks).max() < 0.2e9
 
 
+# A shell's background jobs ignore SIGINT, and so would what they start: tests, too, run there.
 PLAY = """
+import signal
 from seg_ros.nodes.player import play
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print('playing', flush=True)
 print(play(lambda: {messages!r}, {options}, wait_for_subscribers=1))
 """
@@ -102,9 +105,12 @@ def test_a_loop_goes_on_until_interrupted_and_ends_cleanly():
     )
     with process, Recorder(['player_test/looped']) as recorder:
         frames = recorder.frames['player_test/looped']
-        assert recorder.wait_for(lambda: len(frames) >= 5, 20)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        try:
+            assert recorder.wait_for(lambda: len(frames) >= 5, 20)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
         assert process.returncode == 0, errors
     count = int(output.split(': ')[-1].strip('}\n'))
     assert count >= len(frames) >= 5

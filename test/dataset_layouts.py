@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -36,6 +36,17 @@ def photograph(rng: np.random.Generator, labels: Image) -> Image:
     colours = np.random.default_rng(1).integers(20, 236, (256, 3))
     noise = rng.integers(-20, 21, (*labels.shape, 3))
     return (colours[labels] + noise).astype(np.uint8)
+
+
+def drawn(
+    splits: Sequence[str], images: int, size: tuple[int, int], seed: int, values: Sequence[int]
+) -> Iterator[tuple[str, int, Image, Image]]:
+    """Yield split, number in it, image and labels of each image; they depend on these alone."""
+    for number, split in enumerate(splits):
+        for i in range(images):
+            rng = np.random.default_rng((seed, number, i))
+            labels = patches(rng, size, values)
+            yield split, i, photograph(rng, labels), labels
 
 
 # Ids of cityscapesScripts: every void one, and the classes but wall (12) and train (31), which
@@ -124,17 +135,15 @@ def write_camvid(
     seed: int = 0,
 ) -> Path:
     """Write images, ids of 11 classes and void, and lists, as the SegNet tutorial does."""
-    for number, split in enumerate(splits):
-        lines = []
-        for i in range(images):
-            rng = np.random.default_rng((seed, number, i))
-            labels = patches(rng, size, range(12))
-            write_image(root / split / f'{i:05}.png', photograph(rng, labels))
-            write_image(root / f'{split}annot' / f'{i:05}.png', labels)
-            lines.append(
-                f'/SegNet/CamVid/{split}/{i:05}.png /SegNet/CamVid/{split}annot/{i:05}.png'
-            )
-        (root / f'{split}.txt').write_text('\n'.join(lines) + '\n\n')
+    lines: dict[str, list[str]] = {split: [] for split in splits}
+    for split, i, image, labels in drawn(splits, images, size, seed, range(12)):
+        write_image(root / split / f'{i:05}.png', image)
+        write_image(root / f'{split}annot' / f'{i:05}.png', labels)
+        lines[split].append(
+            f'/SegNet/CamVid/{split}/{i:05}.png /SegNet/CamVid/{split}annot/{i:05}.png'
+        )
+    for split in splits:
+        (root / f'{split}.txt').write_text('\n'.join(lines[split]) + '\n\n')
     return root
 
 
@@ -147,12 +156,9 @@ def write_camvid32(
 ) -> Path:
     """Write images, labels in the colours of the 31 classes and Void, and the table of these."""
     colours = np.array([(0, 0, 0), *CAMVID32.palette], np.uint8)
-    for number, split in enumerate(splits):
-        for i in range(images):
-            rng = np.random.default_rng((seed, number, i))
-            labels = patches(rng, size, range(32))
-            write_image(root / split / f'{i:05}.png', photograph(rng, labels))
-            write_image(root / f'{split}_labels' / f'{i:05}_L.png', colours[labels])
+    for split, i, image, labels in drawn(splits, images, size, seed, range(32)):
+        write_image(root / split / f'{i:05}.png', image)
+        write_image(root / f'{split}_labels' / f'{i:05}_L.png', colours[labels])
     (root / 'label_colors.txt').write_text(
         ''.join(
             f'{r} {g} {b}\t{name}\r\n'
@@ -176,14 +182,10 @@ def write_folder(
     :param classes: up to 127. Ids are the odd numbers; 0 is ignored.
     """
     ids = [2 * i + 1 for i in range(classes)]
-    for number, split in enumerate(splits):
-        for i in range(images):
-            rng = np.random.default_rng((seed, number, i))
-            labels = patches(rng, size, (0, *ids, 255))
-            name = f'{split}/drive{i % 2}/{i:04}'
-            image = photograph(rng, labels)
-            write_image(root / f'images/{name}.{("png", "jpg")[i % 2]}', image)
-            write_image(root / f'labels/{name}.png', labels)
+    for split, i, image, labels in drawn(splits, images, size, seed, (0, *ids, 255)):
+        name = f'{split}/drive{i % 2}/{i:04}'
+        write_image(root / f'images/{name}.{("png", "jpg")[i % 2]}', image)
+        write_image(root / f'labels/{name}.png', labels)
     rows = ['id,name', '0,ignored', *(f'{id_},class {id_}' for id_ in ids)]
     (root / 'classes.csv').write_text('\n'.join(rows) + '\n')
     return root

@@ -26,6 +26,7 @@ ARGUMENTS = {
     'namespace': 'of the node and of its relative topics',
     'cameras': "the cameras' names, separated by commas: front,rear",
     'image_topic': 'image topic of the first camera, instead of CAMERA/image_raw',
+    'transport': 'raw or compressed: which form of the images is subscribed to',
     'model': "a shipped network's name, or a checkpoint's path",
     'input_height': "network input height; 0 is the checkpoint's own",
     'input_width': "network input width; 0 is the checkpoint's own",
@@ -76,6 +77,7 @@ def to_list(name, text):
 # The arguments that are parameters too: how their text becomes which type of value.
 PARAMETERS = {
     'cameras': (to_list, List[str]),  # noqa: UP006
+    'transport': (to_text, str),
     'model': (to_text, str),
     'input_height': (to_number, int),
     'input_width': (to_number, int),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 import json
 from pathlib import Path
 import pickle
@@ -37,7 +38,7 @@ from seg_ros.inference.image_file import (
     write_image,
 )
 from seg_ros.inference.labels import CAMVID, CITYSCAPES, LabelSet
-from seg_ros.inference.overlay import colorize, legend, overlay
+from seg_ros.inference.overlay import colorize
 from seg_ros.inference.preprocessing import Preprocessing
 from seg_ros.inference.segmenter import DeviceError, Segmenter
 from seg_ros.models import build_model
@@ -637,51 +638,6 @@ def test_shipped_networks_run_and_say_where_they_are_from(name: str) -> None:
     assert labels.max() < len(shipped.labels)
 
 
-# Pictures of labels
-
-
-def test_colorize_paints_the_palette() -> None:
-    mask = np.array([[0, 1, 2], [3, 4, 255]], np.uint8)
-    painted = colorize(mask, LABELS.palette)
-    assert painted.dtype == np.uint8
-    np.testing.assert_array_equal(
-        painted,
-        [[[10, 20, 30], [200, 0, 0], [0, 0, 250]], [[0, 99, 0], [0, 0, 0], [0, 0, 0]]],
-    )
-    rng = np.random.default_rng(0)
-    mask = rng.integers(0, 19, (50, 70)).astype(np.uint8)
-    expected = np.array(CITYSCAPES.palette, np.uint8)[mask]
-    np.testing.assert_array_equal(colorize(mask, CITYSCAPES.palette), expected)
-
-
-@pytest.mark.parametrize('opacity', [0.0, 0.3, 0.5, 1.0])
-def test_overlay_mixes_and_leaves_unlabeled_pixels(opacity: float) -> None:
-    image = picture(9, 50, 70)
-    mask = np.random.default_rng(0).choice([0, 1, 2, 3, 255], (50, 70)).astype(np.uint8)
-    before = image.copy()
-    found = overlay(image, mask, LABELS.palette, opacity)
-    colours = np.array([*LABELS.palette, *[(0, 0, 0)] * 252], np.uint8)[mask]
-    expected = opacity * colours + (1 - opacity) * image
-    expected[mask == 255] = image[mask == 255]
-    assert found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= 0.5 + 1e-6
-    np.testing.assert_array_equal(image, before)
-
-
-@pytest.mark.parametrize(('labels', 'height'), [(LABELS, 128), (CITYSCAPES, 480), (CAMVID, 97)])
-def test_legend_shows_each_colour_at_its_row(labels: LabelSet, height: int) -> None:
-    picture_ = legend(labels, height)
-    assert picture_.dtype == np.uint8
-    assert picture_.shape[0] == height
-    row = height / len(labels)
-    for i, colour in enumerate(labels.palette):
-        assert tuple(picture_[int((i + 0.5) * row), int(row / 2) + 3]) == colour
-    # There is a name in each row.
-    names = picture_[:, round(2 * row) :]
-    for i in range(len(labels)):
-        assert names[int(i * row) : int((i + 1) * row)].min() < 128
-
-
 # Files
 
 
@@ -762,12 +718,16 @@ def moving(frames: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
     ]
 
 
+def write_video(path: Path, frames: Iterable[np.ndarray], rate: float = 10.0) -> None:
+    with VideoWriter(path, rate) as video:
+        for frame in frames:
+            video.write(frame)
+
+
 @pytest.fixture(scope='module')
 def video_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('video') / 'new' / 'video.mp4'
-    with VideoWriter(path, 12.5) as video:
-        for frame in moving(9):
-            video.write(frame)
+    write_video(path, moving(9), 12.5)
     return path
 
 
@@ -792,11 +752,85 @@ def test_video_is_what_browsers_play(video_path: Path) -> None:
 
 
 def test_video_of_odd_size(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / 'odd.mp4', 30000 / 1001) as video:
-        for frame in moving(3, 51, 67):
-            video.write(frame)
+    write_video(tmp_path / 'odd.mp4', moving(3, 51, 67), 30000 / 1001)
     assert [f.shape for f in read_video(tmp_path / 'odd.mp4')] == [(50, 66, 3)] * 3
     assert video_rate(tmp_path / 'odd.mp4') == pytest.approx(29.97, abs=1e-3)
+
+
+def test_video_of_two_by_two_pixels_and_of_a_slow_camera(tmp_path: Path) -> None:
+    path = tmp_path / 'small.mp4'
+    write_video(path, [np.full((3, 2, 3), value, np.uint8) for value in (200, 90)], 1e-5)
+    light, dark = read_video(path)
+    assert light.shape == (2, 2, 3)
+    assert abs(int(light.min()) - 200) < 5
+    assert abs(int(dark.max()) - 90) < 5
+
+
+def broken_off(error: BaseException) -> Iterator[np.ndarray]:
+    yield from moving(2)
+    raise error
+
+
+@pytest.mark.parametrize('error', [RuntimeError('half way'), KeyboardInterrupt('half way')])
+def test_video_that_breaks_off_leaves_the_old_one(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / 'new' / 'folders' / 'video.mp4'
+    with pytest.raises(type(error), match='half way'):
+        write_video(path, broken_off(error))
+    assert not list(path.parent.iterdir())
+    write_video(path, moving(3))
+    before = path.read_bytes()
+    with pytest.raises(type(error), match='half way'):
+        write_video(path, broken_off(error))
+    write_video(path, [])  # without frames there is no video
+    assert [p.name for p in path.parent.iterdir()] == ['video.mp4']
+    assert path.read_bytes() == before
+    # Others may read it, as any other new file.
+    (tmp_path / 'plain').touch()
+    assert path.stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+def test_video_takes_its_name_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / 'video.mp4'
+    with VideoWriter(path, 10) as video:
+        video.write(moving(1)[0])
+        assert not path.exists()
+    assert len(list(read_video(path))) == 1
+
+
+def test_what_no_video_can_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'video.mp4'
+    with pytest.raises(
+        ValueError, match='video.mp4: expected frames of the first.*, 64x48; found 65x48.*another'
+    ):
+        write_video(path, moving(1) + moving(1, 48, 65))
+    with pytest.raises(ValueError, match='video.mp4: expected frames of 2x2 .*; found 1x48'):
+        write_video(path, moving(1, 48, 1))
+    with pytest.raises(ValueError, match=r"a\.avi: expected a name that ends in \.mp4.*'\.avi'"):
+        VideoWriter(tmp_path / 'a.avi', 10)
+    assert not list(tmp_path.iterdir())
+    path.touch()
+    with pytest.raises(OSError, match=r'video\.mp4'):
+        write_video(path / 'in_a_file.mp4', moving(1))
+
+
+@pytest.mark.parametrize(
+    ('limit', 'frames'), [(20_000, 60), (300, 1)], ids=['in the midst', 'at the end']
+)
+def test_video_on_a_full_disk_leaves_the_old_one(tmp_path: Path, limit: int, frames: int) -> None:
+    path = tmp_path / 'video.mp4'
+    path.write_text('the old one')
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (120, 160, 3)).astype(np.uint8) for _ in range(frames)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match='too large. What was.*Make room') as error:
+            write_video(path, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == ['video.mp4']
+    assert path.read_text() == 'the old one'
 
 
 def frames_or_error(path: Path) -> int | str:

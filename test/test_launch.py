@@ -3,6 +3,7 @@
 """The launch files, run for real: what they start answers, and has the parameters asked for."""
 
 import array
+import json
 import os
 from pathlib import Path
 import re
@@ -19,10 +20,12 @@ launch_pytest = pytest.importorskip('launch_pytest', reason='launch_pytest is no
 rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 pytest.importorskip('launch_ros', reason='launch_ros is not installed')
 
+from bag_files import write_bag
 from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from node_fixtures import picture
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
@@ -31,6 +34,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 import torch
 
+from seg_ros.evaluation.bag import topics
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
 from seg_ros.inference.labels import CAMVID
 from seg_ros.models import build_model
@@ -197,6 +201,7 @@ def with_every_argument(checkpoint):
             'namespace': 'robot',
             'cameras': 'front,rear',
             'image_topic': '/driver/image',
+            'transport': 'raw',
             'model': str(checkpoint),
             'input_height': '64',
             'input_width': '96',
@@ -212,6 +217,7 @@ def test_each_argument_takes_effect(ros, checkpoint):
         'cameras': ['front', 'rear'],
         'front.image_topic': '/driver/image',
         'rear.image_topic': '',
+        'transport': 'raw',
         'model': str(checkpoint),
         'input_height': 64,
         'input_width': 96,
@@ -331,7 +337,7 @@ def test_a_bag_is_replayed_over_and_over_in_its_own_time(ros):
     parameters = read_parameters(ros, '/segmentation_node', ['use_sim_time'])
     assert parameters == {'use_sim_time': True}
     yield
-    assert exit_codes == [0, 0]
+    assert exit_codes == [0, 0, 0]  # player, listener, node
 
 
 # As a user types it.
@@ -365,18 +371,95 @@ def test_mistakes_end_the_launch_and_say_why(arguments, said):
 
 
 @needs_ros2
-def test_replay_ends_with_the_bag(bag, checkpoint):
-    process = ros2_launch('replay.launch.py', f'bag:={bag}', 'rate:=4', f'model:={checkpoint}')
+def test_replay_reports_what_a_subscriber_saw(checkpoint, tmp_path):
+    """The bag's images are compressed; the network is that of a file, which the listener finds."""
+    frames = [
+        (i * 100_000_000, picture(i, 90, 160), np.full((90, 160), i, np.uint8)) for i in range(10)
+    ]
+    bag = write_bag(tmp_path / 'drive', 'mcap', frames, image_format='png')
+    params_file, out = tmp_path / 'mine.yaml', tmp_path / 'out'
+    params_file.write_text(PARAMETERS_FILE.format(node='/**', model=checkpoint))
+    process = ros2_launch(
+        'replay.launch.py', f'bag:={bag}', f'params_file:={params_file}', 'namespace:=robot',
+        'labels:=/camera/labels', 'check:=true', f'out:={out}',
+    )  # fmt: skip
     shown, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, shown
+    assert re.search(r'listener.* images answered, .* as offline', shown)
+    report = json.loads((out / 'report.json').read_text())
+    assert report['topic'] == '/camera/image_raw/compressed'
+    assert report['mask'] == '/robot/left/segmentation/mask'
+    assert report['frames_in'] == len(frames)
+    assert 7 <= report['frames_out'] <= len(frames)
+    check = report['check']
+    assert (check['model'], check['input_size']) == (str(checkpoint), [64, 96])
+    assert (check['compared'], check['different']) == (report['frames_out'], 0)
+    assert 0 < report['age_ms']['p50'] < 1000
+    assert 9 < report['played_hz'] < 11
+    assert 0 <= report['miou'] < 1
+    assert '<svg' in (out / 'report.html').read_text()
+    expected = {report['mask'], report['mask'].replace('mask', 'overlay')}
+    assert set(topics(out / 'received')) == expected
 
 
 @needs_ros2
-def test_replay_without_its_bag_says_so():
-    process = ros2_launch('replay.launch.py', 'bag:=/no/bag')
+def test_replay_fails_with_its_listener(bag, checkpoint, tmp_path):
+    params_file = tmp_path / 'unsure.yaml'
+    params_file.write_text(f"""
+/**:
+  ros__parameters:
+    model: {checkpoint}
+    confidence_threshold: 0.9
+""")
+    process = ros2_launch(
+        'replay.launch.py', f'bag:={bag}', 'rate:=4', f'params_file:={params_file}', 'check:=true'
+    )
     shown, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
-    assert 'bag: expected a recorded bag, but there is none at /no/bag' in shown
+    assert process.returncode == 1, shown
+    assert f'expected the masks that {checkpoint} computes offline' in shown
+    assert 'the listener ended with exit code 1' in shown
+
+
+@needs_ros2
+def test_replay_of_a_loop_reports_on_ctrl_c(ros, bag, checkpoint, tmp_path):
+    process = ros2_launch(
+        'replay.launch.py', f'bag:={bag}', 'rate:=2', 'loop:=true', f'model:={checkpoint}',
+        f'out:={tmp_path}', 'check:=true',
+    )  # fmt: skip
+    masks = []
+    ros.create_subscription(Image, '/camera/segmentation/mask', masks.append, QoSProfile(depth=9))
+    ros.until(lambda: len({mask.header.stamp.nanosec for mask in masks}) < len(masks) - 3)
+    process.send_signal(signal.SIGINT)
+    shown, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, shown
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert report['rounds'] >= 2
+    assert 10 < report['frames_in'] <= 10 * report['rounds']
+    assert report['check']['compared'] > 0 and report['check']['different'] == 0
+    assert (tmp_path / 'report.html').is_file()
+
+
+@needs_ros2
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['bag:=/no/bag'], '/no/bag: expected a bag; found nothing there'),
+        (['topic:=/rear'], 'expected the image topic /rear; found /camera/image_raw'),
+        (['loop:=perhaps'], "loop: expected true or false, found 'perhaps'"),
+        (
+            ['rate:=0'],
+            r'expected a rate above 0; found 0(.|\n)*the player ended with exit code 2',
+        ),
+    ],
+)
+def test_replay_with_a_mistake_ends_and_says_why(bag, checkpoint, arguments, said):
+    arguments = [f'model:={checkpoint}', *arguments]
+    if not arguments[-1].startswith('bag:'):
+        arguments.append(f'bag:={bag}')
+    process = ros2_launch('replay.launch.py', *arguments)
+    shown, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, shown
+    assert re.search(said, shown), shown
 
 
 @needs_ros2

@@ -33,6 +33,7 @@ from std_msgs.msg import Header
 from seg_ros.inference.encodings import to_array, to_rgb
 from seg_ros.inference.image_file import decode_image, encode_image
 from seg_ros.inference.overlay import colorize, overlay
+from seg_ros.inference.palette import with_palette
 from seg_ros.inference.segmenter import Segmenter
 
 NODE = '/segmentation_node'
@@ -311,6 +312,23 @@ def test_parameters_change_between_frames(peer, front, front_masks, models, pred
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_the_palette_is_of_the_pictures_not_of_the_mask(
+    peer, listen, front, front_masks, models, predict
+):
+    image = picture(10, 90, 110)
+    labels = Segmenter(models[0]).labels
+    topics = {name: listen(Image, f'/front/segmentation/{name}') for name in ('color', 'overlay')}
+    for name in ('colorblind', 'model'):
+        assert peer.set_parameters(NODE, palette=name).successful
+        message = image_message(image)
+        mask = to_array(ask(front, front_masks, message))
+        np.testing.assert_array_equal(mask, predict(image).labels)
+        heard = {topic: to_rgb(find(topics[topic], stamp_of(message))) for topic in topics}
+        palette = with_palette(labels, name).palette
+        np.testing.assert_array_equal(heard['color'], colorize(mask, palette))
+        np.testing.assert_array_equal(heard['overlay'], overlay(image, mask, palette, 0.5))
+
+
 @pytest.mark.parametrize(
     ('changes', 'reason'),
     [
@@ -323,6 +341,7 @@ def test_parameters_change_between_frames(peer, front, front_masks, models, pred
         ({'overlay_opacity': 1}, 'Wrong parameter type'),
         ({'confidence_threshold': -0.1}, 'confidence_threshold out of range'),
         ({'output_size': 'huge'}, 'expected one of camera, network'),
+        ({'palette': 'pretty'}, "palette: expected one of model, colorblind; found 'pretty'"),
         ({'overlay_opacity': 0.9, 'model': 'no_such_network'}, 'no_such_network'),
         ({'cameras': ['other']}, 'read-only parameter: cameras'),
         ({'transport': 'compressed'}, 'read-only parameter: transport'),

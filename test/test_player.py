@@ -7,13 +7,10 @@ import subprocess
 import sys
 import time
 
+from node_fixtures import wait_until
 import numpy as np
 import pytest
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import serialize_message
-from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 
 from seg_ros.nodes.image_message import to_message
@@ -59,30 +56,67 @@ def test_every_message_arrives_in_the_recorded_rhythm():
     assert 0.99 * PERIOD / 2 < seconds / (len(messages) - 1) < 3 * PERIOD
 
 
-def test_the_clock_ticks_through_the_recorded_time():
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node('clock_listener', context=context)
-    ticks = []
-    node.create_subscription(
-        Clock, '/clock', lambda m: ticks.append(m.clock.sec * 10**9 + m.clock.nanosec), 100
-    )
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    messages = [recording('player_test/clocked')[i] for i in (0, 7)]
-    with subprocess.Popen(
-        [sys.executable, '-c', PLAY.format(messages=messages, options='clock=True')]
-    ) as process:
-        end = time.monotonic() + 20
-        while (not ticks or ticks[-1] < messages[-1][2]) and time.monotonic() < end:
-            executor.spin_once(timeout_sec=0.1)
-        assert process.wait(20) == 0
-    rclpy.try_shutdown(context=context)
-    assert ticks == sorted(ticks)
-    assert ticks[0] >= START
-    assert ticks[-1] == messages[-1][2]
-    assert len(ticks) >= 5  # between the two messages, too
-    assert np.diff(ticks).max() < 0.2e9
+@pytest.mark.parametrize('rate', [0.5, 4.0])
+def test_a_recording_that_opens_slowly_keeps_its_rhythm(rate):
+    def read():
+        time.sleep(0.3)
+        yield from messages
+
+    messages = recording('player_test/slow', 4)
+    published = []
+    play(read, rate=rate, on_publish=lambda topic, recorded, real: published.append(real))
+    expected = PERIOD / rate * 1e9
+    # Sleeping never ends early, and what is late is not added up.
+    assert published[-1] - published[0] >= 0.99 * 3 * expected
+    assert (np.diff(published) < expected + 0.1e9).all()
+    assert min(np.diff(published)) > expected - 0.1e9
+    assert published[1] - published[0] >= 0.9 * expected
+
+
+def hear_clock(messages, options):
+    """Play in another process; return what came on /clock: recorded time and when it arrived."""
+    with Recorder([], clock=True) as recorder:
+        command = [sys.executable, '-c', PLAY.format(messages=messages, options=options)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            ticks = []
+            end = time.monotonic() + 20
+            while not has_ended(ticks, messages) and time.monotonic() < end:
+                time.sleep(0.02)
+                ticks += recorder.take_ticks()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        assert wait_until(lambda: not recorder.has_clock())
+    return np.array(ticks, np.int64).T
+
+
+def has_ended(ticks, messages):
+    """Say whether the clock has been at the last message twice, or once and then stood still."""
+    last = [arrived for recorded, arrived in ticks if recorded == messages[-1][2]]
+    return len(last) > 1 or (last and time.time_ns() - last[0] > 0.3e9)
+
+
+@pytest.mark.parametrize('rate', [0.5, 2.0])
+def test_the_clock_ticks_through_the_recorded_time(rate):
+    messages = recording('player_test/clocked')
+    messages = [messages[0], messages[7]]
+    clock, arrived = hear_clock(messages, f'clock=True, rate={rate}')
+    assert (np.diff(clock) >= 0).all()
+    assert clock[0] >= START
+    assert clock[-1] == messages[-1][2]  # as that is published
+    assert len(clock) >= 5  # between the two messages, too
+    assert np.diff(clock).max() < 0.2e9
+    slope = np.polyfit((arrived - arrived[0]) / 1e9, (clock - clock[0]) / 1e9, 1)[0]
+    assert slope == pytest.approx(rate, rel=0.2)
+
+
+def test_the_clock_of_a_loop_starts_over():
+    messages = recording('player_test/rounds', 5)
+    clock, _ = hear_clock(messages, 'clock=True, loop=True, rate=2.0')
+    first, second, *_ = np.split(clock, np.flatnonzero(np.diff(clock) < 0) + 1)
+    assert first[-1] == messages[-1][2]
+    for _, _, recorded, _ in messages:  # each is dated as it is published
+        assert recorded in second
+    assert second.min() == START
 
 
 # A shell's background jobs ignore SIGINT, and so would what they start: tests, too, run there.

@@ -22,7 +22,8 @@ from seg_ros.inference.image_file import (
     VideoWriter,
     write_image,
 )
-from seg_ros.inference.overlay import overlay
+from seg_ros.inference.overlay import legend, overlay, Panel
+from seg_ros.inference.palette import PALETTES, with_palette
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.tools.sample_drive import write_drive
 from seg_ros.training.config import load_recipe
@@ -74,6 +75,17 @@ def test_predict_writes_what_the_segmenter_says(folder, drive, segmenter, tmp_pa
     assert difference.mean() < 4  # it is a JPEG
 
 
+def test_predict_draws_in_the_palette_asked_for(folder, drive, segmenter, tmp_path):
+    assert run('predict', folder / '005.png', '--out', tmp_path, '--palette', 'colorblind') == 0
+    image = drive[5][0]
+    labels = segmenter.predict(image).labels
+    np.testing.assert_array_equal(read_labels(tmp_path / '005.png'), labels)
+    palettes = [with_palette(segmenter.labels, name).palette for name in ('colorblind', 'model')]
+    found = read_image(tmp_path / '005_overlay.jpg')
+    right, other = (cv2.absdiff(found, overlay(image, labels, p)).mean() for p in palettes)
+    assert right < 4 < 10 < other
+
+
 def test_predict_of_a_video_is_a_video(drive, tmp_path):
     with VideoWriter(tmp_path / 'drive.mp4', 10) as writer:
         for i in range(FRAMES):
@@ -95,6 +107,9 @@ def test_predict_refuses_what_it_cannot_read(folder, tmp_path, capsys):
     assert run('predict', folder, '--out', tmp_path / 'out', '--model', 'best_net') == 2
     assert 'expected a shipped network (bisenetv2_camvid' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+    with pytest.raises(SystemExit, match='2'):
+        run('predict', folder, '--out', tmp_path / 'out', '--palette', 'pretty')
+    assert "'pretty' (choose from" in capsys.readouterr().err
 
 
 def test_evaluate_counts_each_pixel_once(bag, drive, segmenter, tmp_path):
@@ -144,6 +159,27 @@ def test_models_names_what_is_shipped_and_its_terms(tmp_path, capsys):
         assert by_class in card
 
 
+@pytest.mark.parametrize('palette', PALETTES)
+def test_models_draws_a_legend(palette, segmenter, tmp_path):
+    path = tmp_path / 'new' / 'legend.png'
+    assert run('models', 'icnet_camvid', '--legend', path, '--palette', palette) == 0
+    expected = legend(with_palette(segmenter.labels, palette), 11 * 32)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_models_draws_one_legend_or_says_why_not(tmp_path, capsys):
+    path = tmp_path / 'legend.png'
+    assert run('models', '--legend', path) == 2
+    assert (
+        'expected one model to draw the classes of; found 0. Name one' in capsys.readouterr().err
+    )
+    assert run('models', 'icnet_camvid', 'bisenetv2_camvid', '--legend', path) == 2
+    assert 'found 2' in capsys.readouterr().err
+    assert run('models', 'icnet_camvid', '--legend', tmp_path / 'legend.txt') == 2
+    assert "expected an image ending such as .png or .jpg; found '.txt'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(
     'SEG_ROS_CAMVID' not in os.environ,
     reason='SEG_ROS_CAMVID does not name the folder of CamVid',
@@ -164,7 +200,8 @@ def test_shipped_networks_are_as_good_as_they_say(name, tmp_path):
 @pytest.mark.parametrize('kind', ['bag', 'folder'])
 def test_demo_plays_a_drive_through_the_node(kind, bag, folder, segmenter, drive, tmp_path):
     source = bag if kind == 'bag' else folder
-    assert run('demo', '--drive', source, '--out', tmp_path) == 0
+    palette = {'bag': 'model', 'folder': 'colorblind'}[kind]
+    assert run('demo', '--drive', source, '--out', tmp_path, '--palette', palette) == 0
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['frames_in'] == FRAMES
     assert 0 < report['frames_out'] <= FRAMES
@@ -174,8 +211,23 @@ def test_demo_plays_a_drive_through_the_node(kind, bag, folder, segmenter, drive
     assert 0 < len(frames) <= FRAMES
     # The first frames may come too fast, the last one is always answered.
     image = drive[FRAMES - 1][0]
-    expected = overlay(image, segmenter.predict(image).labels, segmenter.labels.palette)
+    labels = with_palette(segmenter.labels, palette)
+    mask = segmenter.predict(image).labels
+    expected = overlay(image, mask, labels.palette)
     assert cv2.absdiff(frames[-1][:, :320], expected).mean() < 12  # it is a video
+    panel = Panel(labels, 240)
+    expected = panel.draw([np.mean(mask == i) for i in range(11)], None)
+    found = frames[-1][:, 320:]
+    assert found.shape == expected.shape
+    for color in labels.palette:
+        swatch = (expected[:, :28] == color).all(-1)
+        assert np.abs(np.median(found[:, :28][swatch], axis=0) - color).max() < 8
+    # Bars and figures are the mask's, not those of an empty panel.
+    right, empty = (
+        cv2.absdiff(found, other)[44:, 112:].mean()
+        for other in (expected, panel.draw([0] * 11, None))
+    )
+    assert right < empty / 2
     page = (tmp_path / 'report.html').read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing from elsewhere
     assert page.count('<img') >= 6

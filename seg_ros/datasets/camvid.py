@@ -46,12 +46,7 @@ def camvid(root: str | Path, split: str) -> Dataset:
     :param split: ``train``, ``val``, ``test``, or several joined by ``+``.
     :raises DatasetError: a list or a file that it names is missing, or a split is empty.
     """
-    ids = {**{i: i for i in range(len(CAMVID))}, VOID: IGNORE}
-    colours = {
-        COLOURS[name]: CAMVID.names.index(group) for group in GROUPS for name in GROUPS[group]
-    }
-    decode = _IdsOrColours('CamVid', ids, colours, 'They are 0 to 11, and 255')
-    return Dataset('CamVid', CAMVID, _pairs(Path(root), split), decode, TERMS)
+    return Dataset('CamVid', CAMVID, _pairs(Path(root), split), DECODE, TERMS)
 
 
 def camvid32(root: str | Path, split: str) -> Dataset:
@@ -102,6 +97,14 @@ def _packed(rgb: Image) -> np.ndarray:
     """Return each colour as one number: (..., 3) to (...)."""
     red, green, blue = np.moveaxis(rgb.astype(np.uint32), -1, 0)
     return red << 16 | green << 8 | blue
+
+
+DECODE = _IdsOrColours(
+    'CamVid',
+    {**{i: i for i in range(len(CAMVID))}, VOID: IGNORE},
+    {COLOURS[name]: CAMVID.names.index(group) for group in GROUPS for name in GROUPS[group]},
+    'They are 0 to 11, and 255',
+)
 
 
 def _pairs(root: Path, split: str) -> list[Pair]:

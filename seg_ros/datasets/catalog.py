@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..inference.image_file import Image
-from ..inference.labels import CAMVID
+from ..inference.labels import CAMVID, IGNORE, LabelSet
 from .camvid import camvid, camvid32
+from .camvid import DECODE as CAMVID_IDS
 from .cityscapes import cityscapes
+from .cityscapes import DECODE as CITYSCAPES_IDS
 from .coco_stuff import coco_stuff
-from .dataset import DatasetError, LabelledImages
+from .coco_stuff import DECODE as COCO_STUFF_IDS
+from .dataset import DatasetError, IdTable, LabelledImages
 from .folder import folder
 from .sample_drive import SampleDrive
 
@@ -98,3 +101,32 @@ def open_dataset(name: str, root: str | Path, split: str) -> LabelledImages:
     if name not in DATASETS:
         raise DatasetError(f'dataset: expected one of {", ".join(DATASETS)}; found {name!r}')
     return DATASETS[name](root, split)
+
+
+LABEL_IDS: dict[str, IdTable] = {
+    'camvid': CAMVID_IDS,
+    'cityscapes': CITYSCAPES_IDS,
+    'coco_stuff': COCO_STUFF_IDS,
+}
+"""The ids in the label files of data sets whose files do not hold train ids."""
+
+
+def label_ids(name: str, labels: LabelSet) -> IdTable:
+    """
+    Return what turns the ids in labels of the reader's own into train ids.
+
+    :param name: a key of :data:`LABEL_IDS`, or ``train`` where they are train ids already.
+    :param labels: the classes.
+    :raises DatasetError: the data set has other classes.
+    """
+    if name == 'train':
+        train_ids = {i: i for i in range(len(labels))}
+        remedy = f'If they are those of a data set, name it: {", ".join(LABEL_IDS)}'
+        return IdTable(f'{len(labels)} classes and {IGNORE}', train_ids, remedy)
+    table = LABEL_IDS[name]
+    classes = len(set(table.known.values()) - {IGNORE})
+    if classes != len(labels):
+        raise DatasetError(
+            f'expected a network of the {classes} classes of {table.name}; found {len(labels)}'
+        )
+    return table

@@ -52,7 +52,7 @@ def cityscapes(root: str | Path, split: str) -> Dataset:
         'leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/SPLIT/CITY/*_gtFine_labelIds.png '
         '(of train_extra gtCoarse), as the official archives unpack'
     )
-    return Dataset('Cityscapes', CITYSCAPES, pairs_of(root, split, pairs, layout), _DECODE, TERMS)
+    return Dataset('Cityscapes', CITYSCAPES, pairs_of(root, split, pairs, layout), DECODE, TERMS)
 
 
 def instance_file(label_path: Path) -> Path:
@@ -61,20 +61,20 @@ def instance_file(label_path: Path) -> Path:
 
 
 class _LabelIds(IdTable):
-    """Reads labelIds files, and tells train ids from them."""
+    """The ids of the labelIds files, told from train ids."""
 
-    def check(self, path: Path, present: set[int]) -> None:
+    def check(self, source: str | Path, present: set[int]) -> None:
         # Each train id is a valid label id, too. But the official labelIds hold no 255, nearly
         # all labelTrainIds do, and no street is without ids above 18.
         if IGNORE in present and 0 <= max(present - {IGNORE}, default=-1) < len(CITYSCAPES):
             raise DatasetError(
-                f'{path}: expected label ids, 0 to 33; found train ids, 0 to 18 and 255. '
+                f'{source}: expected label ids, 0 to 33; found train ids, 0 to 18 and 255. '
                 'Put the official labelIds there, not a copy of labelTrainIds'
             )
-        super().check(path, present)
+        super().check(source, present)
 
 
-_DECODE = _LabelIds(
+DECODE = _LabelIds(
     'Cityscapes',
     {id_: LABEL_IDS.index(id_) if id_ in LABEL_IDS else IGNORE for id_ in range(34)},
     'Only 0 to 33 are label ids: put the official labelIds there',

@@ -19,7 +19,7 @@ _NEVER_DRAWN = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
 CLASS_IDS = tuple(label - 1 for label in range(1, 183) if label not in _NEVER_DRAWN)
 """Id of each train id in the label files, which count from 0."""
 
-_DECODE = IdTable(
+DECODE = IdTable(
     'COCO-Stuff',
     {id_: i for i, id_ in enumerate(CLASS_IDS)},
     'Put the PNGs of stuffthingmaps_trainval2017.zip there, whose ids are 0 to 181 and 255',
@@ -49,4 +49,4 @@ def coco_stuff(root: str | Path, split: str) -> Dataset:
         'images/{train2017,val2017}/*.jpg and annotations/{train2017,val2017}/*.png (or '
         'stuffthingmaps instead of annotations)'
     )
-    return Dataset('COCO-Stuff', COCO_STUFF, pairs_of(root, split, pairs, layout), _DECODE, TERMS)
+    return Dataset('COCO-Stuff', COCO_STUFF, pairs_of(root, split, pairs, layout), DECODE, TERMS)

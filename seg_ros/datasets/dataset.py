@@ -102,9 +102,9 @@ class Dataset:
 
 class IdTable:
     """
-    Reads label files that hold ids.
+    Turns the ids of labels into train ids, and reads files of them.
 
-    :param name: of the data set.
+    :param name: of the data set, or of the ids.
     :param known: train id, or 255, of each id that may occur; 255 stays 255.
     :param remedy: what to do about an id that may not.
     """
@@ -115,23 +115,32 @@ class IdTable:
         self.table = np.array([self.known.get(i, IGNORE) for i in range(256)], np.uint8)
 
     def __call__(self, path: Path) -> Image:
-        """Return train ids. Errors as :func:`read_labels`'s, and DatasetError."""
-        raw = read_labels(path)
-        present = np.flatnonzero(cv2.calcHist([raw], [0], None, [256], [0, 256]))
-        self.check(path, set(present.tolist()))
-        return cv2.LUT(raw, self.table)
+        """Return a file's train ids. Errors as :func:`read_labels`'s, and DatasetError."""
+        return self.convert(read_labels(path), path)
 
-    def check(self, path: Path, present: set[int]) -> None:
+    def convert(self, ids: Image, source: str | Path) -> Image:
+        """
+        Return train ids.
+
+        :param ids: uint8 (H, W).
+        :param source: where they are from, for an error.
+        :raises DatasetError: as :meth:`check`.
+        """
+        present = np.flatnonzero(cv2.calcHist([ids], [0], None, [256], [0, 256]))
+        self.check(source, set(present.tolist()))
+        return cv2.LUT(ids, self.table)
+
+    def check(self, source: str | Path, present: set[int]) -> None:
         """
         Refuse ids that may not occur.
 
-        :param present: the ids that the file holds.
-        :raises DatasetError: it holds others than the known ones.
+        :param present: the ids that there are.
+        :raises DatasetError: there are others than the known ones.
         """
         unknown = sorted(present - self.known.keys())
         if unknown:
             raise DatasetError(
-                f'{path}: expected the ids of {self.name}; found {unknown}. {self.remedy}'
+                f'{source}: expected the ids of {self.name}; found {unknown}. {self.remedy}'
             )
 
 

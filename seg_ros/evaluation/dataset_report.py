@@ -10,28 +10,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-from matplotlib.figure import Figure as Plot
 import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.image_file import Image
 from ..inference.labels import IGNORE, LabelSet
 from ..inference.overlay import colorize
+from .plots import confusion_plot, iou_plot
 from .processes import gathered
-from .report import Figure, legend, picture, plot, Section, write_report
+from .report import Figure, legend, picture, plot, Section, thumbnail, write_report
 from .scores import Scores
 
 SHOWN = 4
 """Frames of each kind, best and worst, that the report shows."""
 
-WIDTH = 480
-"""Pixels across a picture in the report."""
-
 CONFUSIONS = 12
 """Rows in the table of confusions."""
-
-READABLE = 24
-"""Classes up to which a cell of the confusion matrix has room for its figure."""
 
 WRONG = (214, 39, 40)
 
@@ -64,7 +58,7 @@ class Gallery:
     ) -> None:
         """Take a frame; one without a score, as nothing in it is labelled, is never shown."""
         if not isnan(score):
-            small = (_shrunk(image, cv2.INTER_AREA), _shrunk(truth), _shrunk(predicted))
+            small = (thumbnail(image, cv2.INTER_AREA), thumbnail(truth), thumbnail(predicted))
             self._keep([Frame(score, place, source, *small)])
 
     def _keep(self, frames: Sequence[Frame]) -> None:
@@ -85,13 +79,6 @@ class Gallery:
         """Return the worst frames, the worst one first; none that is among the best."""
         shown = {frame.place for frame in self._best}
         return [frame for frame in self._worst if frame.place not in shown]
-
-
-def _shrunk(image: Image, interpolation: int = cv2.INTER_NEAREST) -> Image:
-    height, width = image.shape[:2]
-    if width <= WIDTH:
-        return image.copy()
-    return cv2.resize(image, (WIDTH, round(height * WIDTH / width)), interpolation=interpolation)
 
 
 def error_map(image: Image, truth: Image, predicted: Image) -> Image:
@@ -122,13 +109,13 @@ def write_dataset_report(
             'Which classes are seen well?',
             'Bars: intersection over union (IoU) of all pixels of the set. Dots: boundary '
             'F-score (F), how well the outlines are met. 1 is perfect.',
-            [plot(_class_plot(result['iou'], result['boundary_f'], labels))],
+            [plot(iou_plot(result['iou'], labels, result['boundary_f']), 'IoU of each class')],
         ),
         *_cityscapes_section(result),
         Section(
             'What is taken for what?',
             "Each row: where a class's pixels went, in percent of them.",
-            [plot(_confusion_plot(scores.matrix.counts, labels))],
+            [plot(confusion_plot(scores.matrix.counts, labels), 'confusions of classes')],
         ),
         Section(
             'The most frequent confusions',
@@ -221,48 +208,3 @@ def _frames_section(title: str, frames: Sequence[Frame], labels: LabelSet) -> Se
         return Section(title)
     text = 'By their own mIoU. Errors are red, and black is what the ground truth leaves out.'
     return Section(title, text, figures, columns=4, legend=legend(labels))
-
-
-def _class_plot(iou: Mapping[str, float], boundary: Mapping[str, float], labels: LabelSet) -> Plot:
-    drawing = Plot(figsize=(9, 0.32 * len(iou) + 0.8))
-    axes = drawing.subplots()
-    colors = [tuple(c / 255 for c in color) for color in labels.palette]
-    axes.barh(list(iou), np.nan_to_num([*iou.values()]), color=colors, edgecolor='#0004')
-    axes.plot(list(boundary.values()), list(boundary), 'o', color='white', mec='#1c2330', ms=5)
-    for x, heading, scores in ((1.05, 'IoU', iou), (1.13, 'F', boundary)):
-        axes.text(x, -1, heading, ha='right', va='center', color='#667085')
-        for y, score in enumerate(scores.values()):
-            text = '–' if isnan(score) else f'{score:.2f}'
-            axes.text(x, y, text, ha='right', va='center')
-    axes.set(xlim=(0, 1), ylim=(len(iou) - 0.4, -0.6))
-    axes.spines[['top', 'right']].set_visible(False)
-    return drawing
-
-
-def _confusion_plot(counts: NDArray[np.int64], labels: LabelSet) -> Plot:
-    classes = len(labels)
-    totals = counts.sum(1, keepdims=True)
-    shares = counts[:, :classes] / np.where(totals == 0, np.nan, totals)
-    readable = classes <= READABLE
-    side = max(5.0, (0.45 if readable else 0.16) * classes)
-    drawing = Plot(figsize=(side + 1.5, side))
-    axes = drawing.subplots()
-    # Beyond some number of classes vectors would make the page slow.
-    mesh = axes.pcolormesh(shares, cmap='Blues', vmin=0, vmax=1, rasterized=not readable)
-    axes.set_facecolor('#e3e7ee')
-    axes.set(xlabel='predicted', ylabel='ground truth', aspect='equal')
-    axes.invert_yaxis()
-    places = np.arange(classes) + 0.5
-    size = 9 if readable else 6
-    axes.set_xticks(places, labels.names, rotation=90, fontsize=size)
-    axes.set_yticks(places, labels.names, fontsize=size)
-    if readable:
-        for (y, x), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                color = 'white' if share > 0.6 else '#1c2330'
-                axes.text(
-                    x + 0.5, y + 0.5, f'{100 * share:.0f}', color=color, fontsize=8,
-                    ha='center', va='center',
-                )  # fmt: skip
-    drawing.colorbar(mesh, shrink=0.6, format=lambda share, _: f'{share:.0%}')
-    return drawing

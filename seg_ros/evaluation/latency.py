@@ -1,12 +1,18 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Latency in the form that all commands report it."""
+"""Latency in the form that all commands report it, and what to measure it against."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
 import numpy as np
+import torch
+
+from ..models import build_model
+
+REFERENCE_SIZE = (128, 256)
 
 
 def percentiles(milliseconds: Sequence[float]) -> dict[str, float | None]:
@@ -14,3 +20,28 @@ def percentiles(milliseconds: Sequence[float]) -> dict[str, float | None]:
     if not len(milliseconds):
         return {'p50': None, 'p95': None, 'p99': None}
     return {f'p{q}': float(np.percentile(milliseconds, q)) for q in (50, 95, 99)}
+
+
+class Reference:
+    """
+    A fixed piece of work: its time says how fast this machine is, and how busy at the moment.
+
+    It is BiSeNetV2 (paper's head, 19 classes, float32) on 128x256 pixels, whatever network is
+    measured. Latencies taken beside it compare as ratios, between machines and between days.
+
+    :param device: that of the network which is measured.
+    """
+
+    def __init__(self, device: str) -> None:
+        with torch.random.fork_rng(devices=[]):
+            network = build_model({'name': 'bisenetv2', 'num_classes': 19})
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._input = torch.zeros(1, 3, *REFERENCE_SIZE, device=device)
+        self.run()  # the first pays for what is set up on first use
+
+    def run(self) -> float:
+        """Do it once; return the milliseconds."""
+        start = perf_counter()
+        with torch.inference_mode():
+            float(self._network.coarse_logits(self._input).sum())  # waits for the device
+        return 1e3 * (perf_counter() - start)

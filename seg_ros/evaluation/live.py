@@ -4,22 +4,97 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure as Plot
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..inference.image_file import Image
 from ..inference.labels import LabelSet
 from ..inference.overlay import colorize
+from . import live_plots
 from .confusion_matrix import ConfusionMatrix
 from .latency import percentiles
-from .report import legend, picture, plot, Section, write_report
+from .plots import iou_plot, latency_plot
+from .report import Figure, legend, number, picture, plot, Section, thumbnail, write_report
 
 SHOWN = 6
 """Frames that the report shows."""
+
+GAPS = 5
+"""Longest gaps that the report lists."""
+
+EARLY_NS = 20_000_000
+"""A mask may seem to come this long before its image, as moments are estimates."""
+
+Times = NDArray[np.int64]
+
+
+class Answers(NamedTuple):
+    """
+    What became of the images that were played, in their order.
+
+    :param stamps: of their headers; all three are nanoseconds, int64 (N).
+    :param played: when each was.
+    :param received: when its mask arrived; 0 where none did.
+    """
+
+    stamps: Times
+    played: Times
+    received: Times
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Return which images got a mask."""
+        return self.received > 0
+
+    @property
+    def age_ms(self) -> NDArray[np.float64]:
+        """Return how old each mask was when it came; nan of none."""
+        return np.where(self.answered, (self.received - self.played) / 1e6, np.nan)
+
+    def only(self, chosen: NDArray[np.bool_]) -> Answers:
+        """Return some of them."""
+        return Answers(*(column[chosen] for column in self))
+
+    def gaps(self) -> tuple[Times, Times]:
+        """
+        Return begin and end of the times without masks, the first image and the last included.
+
+        So a node that ends before the drive does leaves a gap, as one that starts too late does.
+        """
+        if not len(self.played):
+            return self.played, self.played
+        arrivals = np.sort(self.received[self.answered])
+        moments = np.concatenate([self.played[:1], arrivals])
+        ends = np.concatenate([arrivals, np.maximum(self.played[-1:], moments[-1])])
+        return moments, ends
+
+    def timing(self) -> dict[str, Any]:
+        """
+        Return the figures of what a subscriber saw.
+
+        :returns: ``frames_in``, ``frames_out``, ``dropped``, ``age_ms``, ``rate_hz`` of masks
+            while the drive was played, ``played_hz`` of images, ``longest_gap_ms`` between masks.
+        """
+        frames, masks = len(self.played), int(self.answered.sum())
+        seconds = (self.played[-1] - self.played[0]) / 1e9 if frames else 0.0
+        played_hz = (frames - 1) / seconds if seconds > 0 else None
+        begin, end = self.gaps()
+        return {
+            'frames_in': frames,
+            'frames_out': masks,
+            'dropped': frames - masks,
+            'age_ms': percentiles(self.age_ms[self.answered].tolist()),
+            'rate_hz': played_hz and played_hz * masks / frames,
+            'played_hz': played_hz,
+            'longest_gap_ms': (end - begin).max() / 1e6 if frames else None,
+        }
 
 
 class LiveEvaluation:
@@ -28,7 +103,7 @@ class LiveEvaluation:
 
     :param stamps: of the drive's images, in nanoseconds, in their order.
     :param truth: (stamp, train ids) of labelled images, in their order; empty where there are
-        none.
+        none. Each is compared with the first mask of its stamp, however often the drive is played.
     """
 
     def __init__(
@@ -40,7 +115,8 @@ class LiveEvaluation:
         self._next_truth: tuple[int, Image] | None = next(self._truth, None)
         self._has_truth = self._next_truth is not None
         self._matrix = ConfusionMatrix(len(labels))
-        self._arrivals: dict[int, int] = {}
+        self._heard = array('q')
+        self._received = array('q')
         chosen = np.linspace(0, len(self._stamps) - 1, SHOWN + 2).round().astype(int)[1:-1]
         self._shown: dict[int, dict[str, Image]] = {self._stamps[i]: {} for i in chosen}
 
@@ -50,118 +126,168 @@ class LiveEvaluation:
 
         :param stamp: of its header, in nanoseconds.
         :param received: when it arrived, in nanoseconds of the system clock.
+        :raises ValueError: it and its ground truth differ in size, or either has unknown ids.
         """
-        self._arrivals[stamp] = received
+        self._heard.append(stamp)
+        self._received.append(received)
         truth = self._find_truth(stamp)
         if truth is not None:
+            if mask.shape != truth.shape:
+                wanted, found = (f'{shape[1]}x{shape[0]}' for shape in (truth.shape, mask.shape))
+                raise ValueError(
+                    f"expected masks of the labels' size, {wanted}; found {found}. Set the node's "
+                    'parameter output_size to camera'
+                )
             self._matrix.update(mask, truth)
         if stamp in self._shown:
-            self._shown[stamp]['what the network sees'] = colorize(mask, self._labels.palette)
+            shown = self._shown[stamp]
+            shown['what the network sees'] = colorize(thumbnail(mask), self._labels.palette)
             if truth is not None:
-                self._shown[stamp]['ground truth'] = colorize(truth, self._labels.palette)
+                shown['ground truth'] = colorize(thumbnail(truth), self._labels.palette)
 
     def add_overlay(self, stamp: int, image: Image) -> None:
         """Take an overlay, uint8 RGB (H, W, 3)."""
         if stamp in self._shown:
-            self._shown[stamp] = {'overlay': image, **self._shown[stamp]}
+            small = thumbnail(image, cv2.INTER_AREA)
+            self._shown[stamp] = {'overlay': small, **self._shown[stamp]}
 
     def _find_truth(self, stamp: int) -> Image | None:
         while self._next_truth is not None and self._next_truth[0] < stamp:
             self._next_truth = next(self._truth, None)
         if self._next_truth is None or self._next_truth[0] != stamp:
             return None
-        return self._next_truth[1]
+        _, truth = self._next_truth
+        self._next_truth = next(self._truth, None)
+        return truth
 
-    def latencies(self, published: Sequence[int]) -> list[float | None]:
+    def answers(self, stamps: Sequence[int], played: Sequence[int]) -> Answers:
         """
-        Return each frame's milliseconds from publishing to its mask; None of those unanswered.
+        Match the masks with the images they answer.
 
-        :param published: when each image was published, as ``received`` is.
+        :param stamps: of the images that were played, in their order; again in each round.
+        :param played: when each was, as ``received`` is.
         """
-        return [
-            (self._arrivals[stamp] - sent) / 1e6 if stamp in self._arrivals else None
-            for stamp, sent in zip(self._stamps, published)
-        ]
+        moments: dict[int, list[int]] = {}
+        places: dict[int, list[int]] = {}
+        for i, (stamp, moment) in enumerate(zip(stamps, played)):
+            moments.setdefault(stamp, []).append(moment)
+            places.setdefault(stamp, []).append(i)
+        received = np.zeros(len(played), np.int64)
+        for stamp, arrival in zip(self._heard, self._received):
+            latest = bisect_right(moments.get(stamp, []), arrival + EARLY_NS) - 1
+            if latest >= 0 and not received[places[stamp][latest]]:
+                received[places[stamp][latest]] = arrival
+        return Answers(
+            np.array(stamps[: len(played)], np.int64), np.array(played, np.int64), received
+        )
 
-    def result(self, published: Sequence[int]) -> dict[str, Any]:
-        """Return ``frames_in``, ``frames_out``, ``latency_ms``, ``miou`` and ``iou`` by class."""
-        answered = [ms for ms in self.latencies(published) if ms is not None]
+    def scores(self) -> dict[str, Any]:
+        """Return ``miou`` and ``iou`` by class; None without ground truth."""
         iou = dict(zip(self._labels.names, self._matrix.iou().tolist()))
         return {
-            'frames_in': len(published),
-            'frames_out': len(answered),
-            'latency_ms': percentiles(answered),
             'miou': self._matrix.miou() if self._has_truth else None,
             'iou': iou if self._has_truth else None,
         }
 
+    def result(self, published: Sequence[int]) -> dict[str, Any]:
+        """
+        Return ``frames_in``, ``frames_out``, ``latency_ms``, ``miou`` and ``iou`` by class.
+
+        :param published: when each of the drive's images was, as ``received`` is.
+        """
+        timing = self.answers(self._stamps, published).timing()
+        return {
+            'frames_in': timing['frames_in'],
+            'frames_out': timing['frames_out'],
+            'latency_ms': timing['age_ms'],
+            **self.scores(),
+        }
+
     def report(self, path: Path, title: str, subtitle: str, published: Sequence[int]) -> None:
-        """Write the figures, a latency plot and some frames as an HTML page."""
-        result = self.result(published)
-        latency = result['latency_ms']
-        share = result['frames_out'] / max(1, result['frames_in'])
+        """Write what :meth:`write` does of a drive of which each image was published once."""
+        self.write(path, title, subtitle, self.answers(self._stamps, published))
+
+    def write(self, path: Path, title: str, subtitle: str, answers: Answers) -> None:
+        """Write the figures, plots and some frames as an HTML page."""
+        timing, scores = answers.timing(), self.scores()
+        age = timing['age_ms']
+        share = timing['frames_out'] / max(1, timing['frames_in'])
         facts = [
-            ('frames published', result['frames_in']),
-            ('masks received', f'{result["frames_out"]} ({share:.1%})'),
-            ('median latency', _milliseconds(latency['p50'])),
-            ('95th percentile', _milliseconds(latency['p95'])),
+            ('images played', timing['frames_in']),
+            ('masks received', f'{timing["frames_out"]} ({share:.1%})'),
+            ('median age of a mask', f'{number(age["p50"], ".0f")} ms'),
+            ('95th percentile', f'{number(age["p95"], ".0f")} ms'),
+            ('masks a second', number(timing['rate_hz'], '.1f')),
+            ('longest gap', f'{number(timing["longest_gap_ms"], ".0f")} ms'),
         ]
-        sections = [
-            Section(
-                'What came back',
-                'Overlays and masks as a subscriber in another process received them.',
-                [
-                    picture(image, f'{name}, {(stamp - self._stamps[0]) / 1e9:.1f} s')
-                    for stamp, images in self._shown.items()
-                    for name, image in images.items()
-                ],
-                legend(self._labels),
-            ),
-            Section(
-                'How long did a frame take?',
-                'From publishing the image to receiving its mask, transport both ways included.',
-                [plot(_latency_plot(self._stamps, self.latencies(published)))],
-            ),
-        ]
-        if result['miou'] is not None:
-            facts.append(('mean IoU', f'{result["miou"]:.3f}'))
+        sections = [self._pictures(), *_timing_sections(answers)]
+        if scores['miou'] is not None:
+            facts.append(('mean IoU', f'{scores["miou"]:.3f}'))
+            drawing = iou_plot(scores['iou'], self._labels)
             sections.append(
                 Section(
                     'Which classes are seen well?',
-                    "Intersection over union with the drive's exact labels, 1 is perfect.",
-                    [plot(_iou_plot(result['iou'], self._labels))],
+                    "Intersection over union with the drive's labels; 1 is perfect.",
+                    [plot(drawing, 'intersection over union of each class')],
                 )
             )
         write_report(path, title, subtitle, facts, sections)
 
+    def _pictures(self) -> Section:
+        """Return the part of a report that shows frames, each in a row."""
+        kinds = list(dict.fromkeys(kind for images in self._shown.values() for kind in images))
+        figures = [
+            picture(images[kind], f'{kind}, {(stamp - self._stamps[0]) / 1e9:.1f} s')
+            if kind in images
+            else Figure()
+            for stamp, images in self._shown.items()
+            if images
+            for kind in kinds
+        ]
+        return Section(
+            'What came back',
+            'As a subscriber in another process received it.',
+            figures,
+            legend(self._labels),
+            columns=max(2, len(kinds)),
+        )
 
-def _milliseconds(value: float | None) -> str:
-    return 'none' if value is None else f'{value:.0f} ms'
 
-
-def _latency_plot(stamps: Sequence[int], latencies: Sequence[float | None]) -> Plot:
-    drawing = Plot(figsize=(9, 2.8))
-    axes = drawing.subplots()
-    seconds = [(stamp - stamps[0]) / 1e9 for stamp in stamps[: len(latencies)]]
-    axes.plot(seconds, [np.nan if ms is None else ms for ms in latencies], '.-', lw=0.7, ms=3)
-    missed = [second for second, ms in zip(seconds, latencies) if ms is None]
-    axes.plot(missed, [0] * len(missed), 'rx', ms=5, label=f'{len(missed)} unanswered')
-    axes.set(xlabel='time in the drive, s', ylabel='latency, ms', ylim=(0, None))
-    if missed:
-        axes.legend()
-    axes.grid(alpha=0.3)
-    return drawing
-
-
-def _iou_plot(iou: dict[str, float], labels: LabelSet) -> Plot:
-    drawing = Plot(figsize=(9, 0.32 * len(iou) + 0.6))
-    axes = drawing.subplots()
-    values = [0.0 if np.isnan(value) else value for value in iou.values()]
-    colors = [tuple(c / 255 for c in color) for color in labels.palette]
-    bars = axes.barh(list(iou), values, color=colors, edgecolor='#0004')
-    axes.bar_label(
-        bars, ['absent' if np.isnan(v) else f'{v:.2f}' for v in iou.values()], padding=3
-    )
-    axes.set(xlim=(0, 1), xlabel='IoU')
-    axes.invert_yaxis()
-    return drawing
+def _timing_sections(answers: Answers) -> list[Section]:
+    """Return the parts of a report on age, gaps and rate; none where no mask came."""
+    if not answers.answered.any():
+        return []
+    ages = answers.age_ms[answers.answered]
+    marks = {'median': np.median(ages), '95 %': np.percentile(ages, 95)}
+    rows = live_plots.longest_gaps(answers.played, answers.received, *answers.gaps(), GAPS)
+    return [
+        Section(
+            'How old was a mask when it came?',
+            'From the moment its image was played to the arrival of the mask, transport both ways '
+            'included.',
+            [
+                plot(
+                    live_plots.age_plot(answers.played, answers.age_ms),
+                    'age of each mask over time',
+                ),
+                plot(latency_plot(ages.tolist(), marks), 'how many masks had which age'),
+            ],
+            columns=1,
+        ),
+        Section(
+            'How many masks a second?',
+            'The space below the line of the images is what was dropped.',
+            [
+                plot(
+                    live_plots.rate_plot(answers.played, answers.received),
+                    'images and masks a second over time',
+                )
+            ],
+        ),
+        Section(
+            'Where were the longest gaps?',
+            'A planner has to get by that long without a new mask.',
+            head=('after', 'without a mask', 'images dropped'),
+            table=rows,
+        ),
+    ]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import os
 from pathlib import Path
 import tempfile
@@ -18,23 +20,48 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     :raises OSError: it cannot be written, a full disk included; the old file is whole and nothing
         is left beside it.
     """
+    with replacing(path) as temporary, unwritable(path):
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """
+    Give a new, empty file beside ``path``, which takes its place when the block ends.
+
+    Where the block raises, the new one goes and the old one stays. Folders on the way are made.
+
+    :raises OSError: as :func:`write_atomically`'s.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    with unwritable(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner reads.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink()
-        reason = f'{error.strerror}. What was there before is whole. Make room and repeat'
-        raise OSError(error.errno, reason, str(path)) from error
+        os.close(handle)
+        yield temporary
+        with unwritable(path):
+            with temporary.open('rb+') as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files that only their owner reads.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink()
+        temporary.unlink()
         raise
+
+
+@contextmanager
+def unwritable(path: str | Path) -> Iterator[None]:
+    """Let the errors of what writes a file name it, and say what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = (
+            f'{error.strerror}. What was there before is whole. Make room there, or choose '
+            'another place, and repeat'
+        )
+        raise OSError(error.errno, reason, str(path)) from error

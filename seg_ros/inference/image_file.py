@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import write_atomically
+from .files import replacing, unwritable, write_atomically
 
 Image = NDArray[np.uint8]
 
@@ -147,29 +148,67 @@ def video_rate(path: str | Path) -> float:
 
 class VideoWriter:
     """
-    Writes H.264 in an MP4 that browsers play; a context manager.
+    Writes H.264 in an MP4 that browsers play.
 
+    A context manager: the video appears under its name when the block ends, whole, and not at all
+    when the block raises or writes no frame.
+
+    :param path: a name that ends in .mp4; folders on the way to it are made.
     :param rate: frames a second.
+    :raises ValueError: the name ends otherwise.
     """
 
     def __init__(self, path: str | Path, rate: float) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(path), 'w', options={'movflags': 'faststart'})
-        self._rate = Fraction(rate).limit_denominator(1000)
-        self._stream: av.VideoStream | None = None
+        self._path = Path(path)
+        if self._path.suffix.lower() != '.mp4':
+            raise ValueError(
+                f'{path}: expected a name that ends in .mp4, as this is what is written; found '
+                f'{self._path.suffix!r}. Rename it'
+            )
+        self._rate = max(Fraction(rate).limit_denominator(1000), Fraction(1, 1000))
+        self._shape: tuple[int, ...] = ()
+        self._stack = ExitStack()
 
     def write(self, image: Image) -> None:
-        """Add one frame, RGB (H, W, 3); all have the first one's size."""
-        # H.264 with 4:2:0 colour has even sides only.
+        """
+        Add one frame, RGB (H, W, 3), 2 pixels or more each way; an odd side loses one.
+
+        :raises ValueError: it is smaller or not of the first one's size, or PyAV has no encoder.
+        :raises OSError: the file cannot be written, a full disk included; the old one is whole.
+        """
+        if not self._shape:
+            self._begin(image.shape)
+        if image.shape != self._shape:
+            raise ValueError(
+                f"{self._path}: expected frames of the first one's size, {_size(self._shape)}; "
+                f'found {_size(image.shape)}. Write frames of another size to another video'
+            )
+        # H.264 with 4:2:0 colour has even sides only. FFmpeg converts: OpenCV is faster, but gives
+        # four pixels the colour of one, which thin classes and edges do not survive.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-        if self._stream is None:
-            self._stream = self._container.add_stream('libx264', rate=self._rate)
-            self._stream.height, self._stream.width = image.shape[:2]
-            self._stream.pix_fmt = 'yuv420p'
-            self._stream.options = {'crf': '23', 'preset': 'veryfast'}
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
         self._container.mux(self._stream.encode(frame))
+
+    def _begin(self, shape: tuple[int, ...]) -> None:
+        if min(shape[:2]) < 2:
+            raise ValueError(
+                f'{self._path}: expected frames of 2x2 pixels or more; found {_size(shape)}'
+            )
+        temporary = self._stack.enter_context(replacing(self._path))
+        self._stack.enter_context(_encoding(self._path))
+        self._container = self._stack.enter_context(
+            av.open(str(temporary), 'w', format='mp4', options={'movflags': 'faststart'})
+        )
+        self._stream = self._container.add_stream('libx264', rate=self._rate)
+        self._stream.height, self._stream.width = (side // 2 * 2 for side in shape[:2])
+        self._stream.pix_fmt = 'yuv420p'
+        self._stream.options = {'crf': '23', 'preset': 'veryfast'}
+        self._stack.push(self._flush)
+        self._shape = shape
+
+    def _flush(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode())
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -180,6 +219,23 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
+        self._stack.__exit__(kind, error, trace)
+
+
+@contextmanager
+def _encoding(path: Path) -> Iterator[None]:
+    """Let FFmpeg's errors name the video, and say what to do."""
+    try:
+        yield
+    except av.codec.codec.UnknownCodecError as error:
+        raise ValueError(
+            f'{path}: expected a PyAV that encodes H.264 with libx264; found one that does not. '
+            'Install the one of PyPI: pip install av'
+        ) from error
+    except av.FFmpegError as error:
+        with unwritable(path):
+            raise OSError(error.errno, error.strerror) from error
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f'{shape[1]}x{shape[0]}'

@@ -17,6 +17,8 @@ from rclpy.exceptions import InvalidTopicNameException, ParameterException
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
+from ..inference.palette import PALETTES
+
 
 class ParameterError(ValueError):
     """A parameter's value that cannot be; the message says what can."""
@@ -134,6 +136,13 @@ PARAMETERS = (
         0.5,
         'Of the class colours over the image in overlay.',
         limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'palette',
+        'model',
+        "Colours of color and overlay: the network's own (model), or ones that a colour-blind "
+        'person can tell apart (colorblind).',
+        choices=PALETTES,
     ),
     Parameter(
         'autostart',

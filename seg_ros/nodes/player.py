@@ -29,6 +29,9 @@ SETTLE_SECONDS = 3.0
 DRAIN_SECONDS = 5
 """How long subscribers have to acknowledge the last messages."""
 
+PARTING_SECONDS = 0.1
+"""How long the last messages stay for those who acknowledge nothing, such as /clock's."""
+
 
 class PlayerError(ValueError):
     """Messages that cannot be published; the message says why."""
@@ -81,9 +84,10 @@ def play(
         ticks = node.create_publisher(Clock, '/clock', QoSProfile(depth=1)) if clock else None
         _wait(publishers.values(), wait_for_subscribers)
         while True:
-            start, first = monotonic(), None
+            first = None
             for topic, _, recorded, content in read():
-                first = recorded if first is None else first
+                if first is None:  # not before, as a bag takes its time to open
+                    start, first = monotonic(), recorded
                 _sleep_until(start + (recorded - first) / 1e9 / rate, recorded, rate, ticks)
                 if on_publish is not None:
                     on_publish(topic, recorded, time_ns())
@@ -93,6 +97,7 @@ def play(
                 break
         for publisher in publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=DRAIN_SECONDS))
+        sleep(PARTING_SECONDS)
     except KeyboardInterrupt:
         pass
     finally:

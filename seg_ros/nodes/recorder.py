@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Listens to image topics and keeps what arrives, with when it did."""
+"""Listens to image topics, and to /clock, and keeps what arrives, with when it did."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from typing import NamedTuple
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import try_shutdown
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from ..inference.encodings import to_array
 from ..inference.image_file import Image as Array
+
+CLOCK = '/clock'
 
 
 class Frame(NamedTuple):
@@ -48,11 +51,15 @@ class Recorder:
     A context manager that receives in a thread of its own.
 
     :param topics: of 8-bit images (rgb8, bgr8, mono8).
+    :param clock: listen to /clock, too.
     :ivar frames: what has arrived, by topic, in its order.
     """
 
-    def __init__(self, topics: Sequence[str], node_name: str = 'recorder') -> None:
+    def __init__(
+        self, topics: Sequence[str], node_name: str = 'recorder', *, clock: bool = False
+    ) -> None:
         self.frames: dict[str, list[Frame]] = {topic: [] for topic in topics}
+        self._ticks: list[tuple[int, int]] = []
         self._arrived = Condition()
         self._context = Context()
         rclpy.init(context=self._context)
@@ -63,6 +70,10 @@ class Recorder:
             self._node.create_subscription(
                 Image, topic, self._keep_in(topic), QoSProfile(depth=10)
             )
+        if clock:
+            # That is what players offer; nothing small is lost on it.
+            qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._node.create_subscription(Clock, CLOCK, self._keep_tick, qos)
         self._thread = Thread(target=self._spin, name='recorder', daemon=True)
 
     def wait_for(self, done: Callable[[], bool], timeout: float) -> bool:
@@ -80,6 +91,21 @@ class Recorder:
             self._arrived.wait_for(lambda: any(self.frames.values()), timeout)
             taken, self.frames = self.frames, {topic: [] for topic in self.frames}
             return taken
+
+    def take_ticks(self) -> list[tuple[int, int]]:
+        """Take what came on /clock: the time in it and when it arrived, in nanoseconds."""
+        with self._arrived:
+            taken, self._ticks = self._ticks, []
+            return taken
+
+    def has_clock(self) -> bool:
+        """Return whether somebody offers /clock now."""
+        return self._node.count_publishers(CLOCK) > 0
+
+    def _keep_tick(self, message: Clock) -> None:
+        received = time_ns()
+        with self._arrived:
+            self._ticks.append((message.clock.sec * 10**9 + message.clock.nanosec, received))
 
     def _keep_in(self, topic: str) -> Callable[[Image], None]:
         def keep(message: Image) -> None:

@@ -28,6 +28,7 @@ from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CompressedImage, Image
 
 from ..inference.encodings import ImageError
+from ..inference.palette import with_palette
 from .camera import Camera
 from .frame_queue import FrameQueue
 from .parameters import check, declare, ParameterError
@@ -194,6 +195,9 @@ class SegmentationNode(LifecycleNode):
             changed = {name for name in values if values[name] != old[name]}
             if segmenter is not None and not changed.isdisjoint(NETWORK_PARAMETERS):
                 segmenter = self._load(values)
+            if segmenter is not None:
+                # Found here, and kept: hundreds of colours take a second to tell apart.
+                with_palette(segmenter.labels, values['palette'])
         except Exception as error:
             return SetParametersResult(successful=False, reason=_explain(error))
         self._settings = Settings(values, segmenter)
@@ -255,14 +259,14 @@ class SegmentationNode(LifecycleNode):
             confidence_threshold=values['confidence_threshold'],
             output_size=segmenter.input_size if values['output_size'] == 'network' else None,
         )
-        for (name, image), (mask, confidence) in zip(images.items(), results, strict=True):
+        for (name, image), (mask, confidence, _) in zip(images.items(), results, strict=True):
             self._cameras[name].publish(
                 outputs[name],
                 frames[name].header,
                 image,
                 mask,
                 confidence,
-                segmenter.labels,
+                with_palette(segmenter.labels, values['palette']),
                 values['overlay_opacity'],
             )
 

@@ -23,6 +23,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--input-width', type=int, default=0, help=size)
 
 
+def add_palette_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --palette."""
+    parser.add_argument(
+        '--palette', choices=('model', 'colorblind'), default='model',
+        help="the network's own colours, or ones that a colour-blind person can tell apart",
+    )  # fmt: skip
+
+
 def make_segmenter(args: argparse.Namespace) -> Segmenter:
     """Load the network that the arguments name."""
     from ..inference.segmenter import Segmenter

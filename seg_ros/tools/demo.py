@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 import json
@@ -15,11 +16,14 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from . import CheckFailed
+from ._model import add_palette_argument
 
 if TYPE_CHECKING:
     from ..evaluation.live import LiveEvaluation
     from ..inference.image_file import Image
     from ..inference.labels import LabelSet
+    from ..inference.overlay import Panel
+    from ..nodes.recorder import Frame
 
 # No training uses this seed: what the demo shows, the network has never seen.
 SEED = 20260
@@ -41,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--model', default='bisenetv2_camvid', help="a shipped name or a checkpoint's path"
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    add_palette_argument(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -55,11 +60,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from ..evaluation.live import LiveEvaluation
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
     from ..inference.labels import CAMVID
+    from ..inference.palette import with_palette
     from ._result import write_json
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    labels = load_checkpoint(find_checkpoint(args.model)).labels
+    labels = with_palette(load_checkpoint(find_checkpoint(args.model)).labels, args.palette)
     bag, topic = _prepare(args, out)
     stamps = read_stamps(bag, topic)
     if not stamps:
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     scored = LABELS in topics(bag) and labels.names == CAMVID.names
     evaluation = LiveEvaluation(labels, stamps, read_labels(bag, LABELS) if scored else ())
     with _node(args, topic) as node:
-        published = _play(bag, topic, node, evaluation, labels, _rate(stamps), out)
+        published = _play(bag, topic, node, evaluation, labels, stamps, out)
     drive = args.drive or f'sample drive, seed {SEED}'
     result = {'model': args.model, 'drive': drive, **evaluation.result(published)}
     answered = f'{result["frames_out"]} of {result["frames_in"]} frames answered'
@@ -94,7 +100,8 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
     """Return the bag to play and its image topic; what is no bag yet becomes one."""
     from tqdm import tqdm
 
-    from ..evaluation.bag import BagWriter, image_topic
+    from ..evaluation.bag import image_topic
+    from ..evaluation.bag_writer import BagWriter
     from ..inference import image_file
     from .sample_drive import write_drive
 
@@ -123,6 +130,7 @@ def _node(args: argparse.Namespace, topic: str) -> Iterator[subprocess.Popen[byt
     parameters = {
         'model': args.model,
         'device': args.device,
+        'palette': args.palette,
         'transport': 'compressed' if topic.endswith('/compressed') else 'raw',
         'camera.image_topic': topic.removesuffix('/compressed'),
     }
@@ -148,7 +156,7 @@ def _play(
     node: subprocess.Popen[bytes],
     evaluation: LiveEvaluation,
     labels: LabelSet,
-    rate: float,
+    stamps: Sequence[int],
     out: Path,
 ) -> list[int]:
     """Play the bag in a process of its own and listen; return when each image was published."""
@@ -158,17 +166,20 @@ def _play(
     figures = out / 'player.json'
     command = [sys.executable, '-m', 'seg_ros', 'play', str(bag), '--topics', topic, '--times']
     command += ['--wait-for-subscribers', str(START_SECONDS), '--json', str(figures)]
-    with Recorder([MASKS, OVERLAYS]) as recorder, VideoWriter(out / 'overlay.mp4', rate) as video:
+    drawing = _Drawing(labels, stamps[0])
+    writer = VideoWriter(out / 'overlay.mp4', _rate(stamps))
+    with Recorder([MASKS, OVERLAYS]) as recorder, writer as video:
         player = subprocess.Popen(command)
         try:
             while node.poll() is None:
                 frames = recorder.take(QUIET_SECONDS)
                 for mask in frames[MASKS]:
                     evaluation.add_mask(mask.stamp, mask.received, mask.pixels)
+                    drawing.add_mask(mask)
                 for overlay in frames[OVERLAYS]:
                     image = overlay.pixels[..., ::-1]
                     evaluation.add_overlay(overlay.stamp, image)
-                    video.write(_with_legend(image, labels))
+                    video.write(drawing.beside(image, overlay.stamp))
                 if not any(frames.values()) and player.poll() is not None:
                     break
             else:
@@ -191,9 +202,35 @@ def _rate(stamps: Sequence[int]) -> float:
     return (len(stamps) - 1) / seconds if seconds > 0 else RATE
 
 
-def _with_legend(image: Image, labels: LabelSet) -> Image:
-    import cv2
+class _Drawing:
+    """
+    Draws the panel beside each overlay, with the class shares of its mask.
 
-    from ..inference.overlay import legend
+    :param start: stamp of the drive's first image.
+    """
 
-    return cv2.hconcat([image.copy(), legend(labels, len(image))])
+    def __init__(self, labels: LabelSet, start: int) -> None:
+        self._labels, self._start = labels, start
+        self._panel: Panel | None = None
+        self._shares: dict[int, list[float]] = {}
+        self._received: deque[int] = deque(maxlen=20)
+
+    def add_mask(self, mask: Frame) -> None:
+        import numpy as np
+
+        pixels = np.bincount(mask.pixels.ravel(), minlength=len(self._labels))
+        self._shares[mask.stamp] = (pixels / mask.pixels.size).tolist()
+        self._received.append(mask.received)
+
+    def beside(self, image: Image, stamp: int) -> Image:
+        """Return an overlay with its panel; without shares, should its mask not have come."""
+        import cv2
+
+        from ..inference.overlay import Panel
+
+        self._panel = self._panel or Panel(self._labels, len(image))
+        share = self._shares.pop(stamp, [0.0] * len(self._labels))
+        seconds = (self._received[-1] - self._received[0]) / 1e9 if self._received else 0
+        fps = (len(self._received) - 1) / seconds if seconds else None
+        panel = self._panel.draw(share, fps, f'{(stamp - self._start) / 1e9:.1f} s')
+        return cv2.hconcat([image.copy(), panel])

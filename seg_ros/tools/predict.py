@@ -9,7 +9,7 @@ from pathlib import Path
 import time
 from typing import Any, TYPE_CHECKING
 
-from ._model import add_model_arguments, make_segmenter, used
+from ._model import add_model_arguments, add_palette_argument, make_segmenter, used
 
 if TYPE_CHECKING:
     from ..inference.image_file import Image
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
     parser.add_argument('--confidence-threshold', type=float, default=0.0,
                         help='below this probability a pixel is 255, unlabeled')  # fmt: skip
+    add_palette_argument(parser)
     add_model_arguments(parser)
 
 
@@ -36,11 +37,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from ..inference.image_file import read_image, read_video, video_rate, VideoWriter, write_image
     from ..inference.overlay import overlay
+    from ..inference.palette import with_palette
 
     images, videos = _find(args.inputs)
     segmenter = make_segmenter(args)
     segmenter.warm_up()
-    palette, out = segmenter.labels.palette, Path(args.out)
+    palette, out = with_palette(segmenter.labels, args.palette).palette, Path(args.out)
     frames, seconds = 0, 0.0
 
     def segment(image: Image) -> tuple[Image, Image]:

@@ -1,0 +1,297 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Every frame of a recording through a network: in order, without DDS, the same result every time.
+
+One thread reads and decodes ahead of the network, another scores, draws and writes behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import cast, NamedTuple, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from ..datasets.dataset import IdTable
+from ..inference.labels import LabelSet
+from ..inference.segmenter import Segmentation, Segmenter
+from .bag import Bag, BagError, Message
+from .drive import CameraScores, DriveScores, FrameScores
+from .drive_outputs import DriveOutputs, Outputs
+from .flicker import Flicker
+from .latency import Reference
+from .truth import Frame, LabelFolder, LabelTopic, TruthError
+
+AHEAD = 4
+"""Frames that wait before the network, and as many behind it."""
+
+REFERENCE_EVERY = 25
+"""Frames between two runs of the reference."""
+
+COPIES = 16
+"""Messages that are copied at once where no image comes between."""
+
+T = TypeVar('T')
+
+
+class _Step(NamedTuple):
+    """The messages to copy up to a frame, and the frame."""
+
+    copies: list[Message]
+    frame: Frame | None
+
+
+class _Answer(NamedTuple):
+    """What a step became; ``ms`` is the network's time."""
+
+    copies: list[Message]
+    frame: Frame | None = None
+    segmentation: Segmentation | None = None
+    ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What to replay of a recording, and what to make of it.
+
+    :param topics: of the images; empty where there is only one.
+    :param labels: for each of them the topic or the folder of its ground truth; or empty.
+    :param ids: of that ground truth.
+    :param outputs: what to write.
+    :param confidence_threshold: a pixel less probable than this is 255.
+    :param pictures: whether to keep the worst frames.
+    :param progress: whether to show a bar.
+    """
+
+    topics: Sequence[str]
+    labels: Sequence[str]
+    ids: IdTable
+    outputs: Outputs
+    confidence_threshold: float = 0.0
+    pictures: bool = False
+    progress: bool = True
+
+
+def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveScores:
+    """
+    Segment and score every frame of a recording.
+
+    A recording that breaks off, or a frame that cannot be read, costs only what is damaged:
+    the result's ``error`` says so, and what was asked for is written whole.
+
+    :raises ValueError: not one frame can be read, a topic or the ground truth does not fit, or an
+        output's name is taken.
+    :raises OSError: something cannot be written.
+    """
+    start, drive = perf_counter(), DriveScores(str(path))
+    with ExitStack() as stack:
+        bag = stack.enter_context(Bag(path))
+        cameras = _cameras(bag, segmenter.labels, settings)
+        outputs = stack.enter_context(DriveOutputs(bag, list(cameras), settings.outputs))
+        total = sum(bag.counts[topic] for topic in cameras) or None
+        bar = tqdm(desc=bag.path.name, total=total, unit='frame', disable=not settings.progress)
+        stack.enter_context(bar)
+
+        def finish(answer: _Answer) -> None:
+            outputs.copy(answer.copies)
+            if answer.frame is not None and answer.segmentation is not None:
+                scores = cameras[answer.frame.topic].add(answer, settings.pictures)
+                outputs.write(answer.frame, answer.segmentation, scores)
+                bar.update()
+
+        steps = _ahead(_steps(bag, cameras, settings))
+        _behind(finish, _answers(segmenter, steps, settings, drive.reference_ms))
+        drive.cameras = [camera.finished(bag) for camera in cameras.values()]
+        drive.error = _troubles(bag, drive.cameras)
+        drive.left_out = outputs.left_out
+    drive.seconds = perf_counter() - start
+    return drive
+
+
+def _answers(
+    segmenter: Segmenter, steps: Iterable[_Step], settings: Settings, reference_ms: list[float]
+) -> Iterator[_Answer]:
+    """Run the network on each frame, and the reference now and then."""
+    reference, sizes, frames = Reference(segmenter.device), set(), 0
+    for copies, frame in steps:
+        if frame is None:
+            yield _Answer(copies)
+            continue
+        size = frame.image.shape[:2]
+        if size not in sizes:
+            segmenter.warm_up(size)
+            sizes.add(size)
+        if frames % REFERENCE_EVERY == 0:
+            reference_ms.append(reference.run())
+        frames += 1
+        start = perf_counter()
+        segmentation = segmenter.predict(
+            frame.image,
+            confidence=settings.outputs.out is not None,
+            confidence_threshold=settings.confidence_threshold,
+        )
+        yield _Answer(copies, frame, segmentation, 1e3 * (perf_counter() - start))
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items that a thread makes ahead of their use."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = deque(thread.submit(next, items, end) for _ in range(AHEAD))
+        while (item := coming.popleft().result()) is not end:
+            coming.append(thread.submit(next, items, end))
+            yield cast(T, item)
+
+
+def _behind(work: Callable[[T], None], items: Iterable[T]) -> None:
+    """Do the work on each item in a thread, while the next ones are made."""
+    with ThreadPoolExecutor(1) as thread:
+        pending: deque[Future[None]] = deque()
+        for item in items:
+            pending.append(thread.submit(work, item))
+            if len(pending) > AHEAD:
+                pending.popleft().result()
+        while pending:
+            pending.popleft().result()
+
+
+def _troubles(bag: Bag, cameras: Sequence[CameraScores]) -> str:
+    """Say what was lost, or nothing."""
+    lost = [
+        f'{len(camera.failed)} of {camera.frames_in} images of {camera.topic} could not be read, '
+        f'the first: {camera.failed[0]}'
+        for camera in cameras
+        if camera.failed
+    ]
+    return '. '.join([bag.damage, *lost] if bag.damage else lost)
+
+
+class _Camera:
+    """A camera of a replay: where its labels come from, and its scores."""
+
+    def __init__(self, scores: CameraScores, truth: LabelFolder | str | None) -> None:
+        self.scores = scores
+        self.folder = truth if isinstance(truth, LabelFolder) else None
+        self.label_topic = truth if isinstance(truth, str) else ''
+        self.pairs = LabelTopic()
+        self._flicker = Flicker()
+
+    def read(self, bag: Bag, message: Message) -> Iterator[Frame]:
+        """Decode an image; yield the frames whose ground truth is known by now."""
+        index = self.scores.frames_in
+        self.scores.frames_in += 1
+        try:
+            stamp, frame_id, image = bag.to_rgb(message)
+        except BagError as error:
+            self.scores.failed.append(str(error))
+            return
+        truth = self.folder.labels(index, stamp) if self.folder else None
+        frame = Frame(message.topic, stamp, frame_id, message.time, image, truth)
+        if self.label_topic:
+            yield from self.pairs.add_image(frame)
+        else:
+            yield frame
+
+    def add(self, answer: _Answer, pictures: bool) -> FrameScores:
+        """
+        Score a frame; return its scores.
+
+        :raises TruthError: its ground truth has another size.
+        """
+        frame, segmentation = answer.frame, answer.segmentation
+        assert frame is not None and segmentation is not None
+        labels, truth = segmentation.labels, frame.truth
+        if truth is not None and truth.shape != labels.shape:
+            (height, width), (rows, columns) = labels.shape, truth.shape
+            raise TruthError(
+                f'{self.folder.name if self.folder else self.label_topic}: expected labels of the '
+                f'size of the images of {frame.topic}, {width}x{height}; found {columns}x{rows} '
+                f'for the image of {frame.stamp} ns. Resize them to the nearest label'
+            )
+        changed, compared = self._flicker.update(frame.image, labels)
+        counts = np.bincount(labels.ravel(), minlength=256)
+        mean = segmentation.mean_confidence
+        scores = FrameScores(frame.stamp, answer.ms, mean, changed, compared, counts)
+        self.scores.add(scores, frame.image if pictures else None, labels, truth)
+        return scores
+
+    def finished(self, bag: Bag) -> CameraScores:
+        """
+        Return the scores.
+
+        :raises BagError: no image could be read.
+        :raises TruthError: no image had the stamp of a label.
+        """
+        scores = self.scores
+        if not scores.stamps:
+            reason = scores.failed[0] if scores.failed else bag.damage
+            raise BagError(reason or f'{bag.path}: expected images on {scores.topic}; found none')
+        if self.folder or self.label_topic:
+            scores.unmatched = (self.folder or self.pairs).unmatched
+            if not scores.labelled:
+                raise TruthError(
+                    f'{self.folder.name if self.folder else self.label_topic}: expected labels '
+                    f'with the stamps of images of {scores.topic}, {scores.stamps[0]} ns the '
+                    f"first; found {scores.unmatched} with others. Give each its image's stamp"
+                )
+        return scores
+
+
+def _cameras(bag: Bag, labels: LabelSet, settings: Settings) -> dict[str, _Camera]:
+    """Return the cameras by topic. Errors as :func:`replay`'s."""
+    topics = bag.image_topics(settings.topics)
+    sources = settings.labels or [''] * len(topics)
+    if len(sources) != len(topics):
+        raise TruthError(
+            f'expected one topic or folder of labels for each of the {len(topics)} image topics '
+            f'({", ".join(topics)}); found {len(sources)}'
+        )
+    cameras = {}
+    for topic, source in zip(topics, sources):
+        truth: LabelFolder | str = source
+        if Path(source).is_dir() and source:
+            truth = LabelFolder(Path(source), topic, bag.counts[topic], settings.ids)
+        elif source and source not in bag.topics:
+            raise TruthError(
+                f'{bag.path}: expected labels in a folder or on a topic {source}; found neither. '
+                f'Its topics are {", ".join(sorted(bag.topics))}'
+            )
+        cameras[topic] = _Camera(CameraScores(topic, labels), truth)
+    return cameras
+
+
+def _steps(bag: Bag, cameras: dict[str, _Camera], settings: Settings) -> Iterator[_Step]:
+    """Yield the frames in their order, decoded, and with them all messages if these are wanted."""
+    by_labels = {camera.label_topic: camera for camera in cameras.values() if camera.label_topic}
+    everything = settings.outputs.out is not None
+    copies: list[Message] = []
+    for message in bag.messages(None if everything else [*cameras, *by_labels]):
+        if everything:
+            copies.append(message)
+        frames: Iterable[Frame] = ()
+        if message.topic in by_labels:
+            stamp, labels = bag.to_labels(message)
+            labels = settings.ids.convert(labels, f'{message.topic}, {stamp} ns')
+            frames = by_labels[message.topic].pairs.add_labels(stamp, labels)
+        elif message.topic in cameras:
+            frames = cameras[message.topic].read(bag, message)
+        for frame in frames:
+            yield _Step(copies, frame)
+            copies = []
+        if len(copies) >= COPIES:
+            yield _Step(copies, None)
+            copies = []
+    for camera in cameras.values():
+        for frame in camera.pairs.rest():
+            yield _Step(copies, frame)
+            copies = []
+    yield _Step(copies, None)

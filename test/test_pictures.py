@@ -1,0 +1,276 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of labels: colours, overlays, legends, the panel of a video, the palette for all."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_ros.inference.labels import CAMVID, CITYSCAPES, COCO_STUFF, LabelSet, Palette
+from seg_ros.inference.overlay import colorize, legend, overlay, Panel
+from seg_ros.inference.palette import colorblind_palette, PALETTES, with_palette
+
+LABELS = LabelSet(
+    ('road', 'car', 'sky', 'tree'), ((10, 20, 30), (200, 0, 0), (0, 0, 250), (0, 99, 0))
+)
+
+
+def test_colorize_paints_the_palette() -> None:
+    mask = np.array([[0, 1, 2], [3, 4, 255]], np.uint8)
+    painted = colorize(mask, LABELS.palette)
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(
+        painted,
+        [[[10, 20, 30], [200, 0, 0], [0, 0, 250]], [[0, 99, 0], [0, 0, 0], [0, 0, 0]]],
+    )
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, 19, (50, 70)).astype(np.uint8)
+    expected = np.array(CITYSCAPES.palette, np.uint8)[mask]
+    np.testing.assert_array_equal(colorize(mask, CITYSCAPES.palette), expected)
+
+
+@pytest.mark.parametrize('opacity', [0.0, 0.3, 0.5, 1.0])
+def test_overlay_mixes_and_leaves_unlabeled_pixels(opacity: float) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    mask = rng.choice([0, 1, 2, 3, 255], (50, 70)).astype(np.uint8)
+    before = image.copy()
+    found = overlay(image, mask, LABELS.palette, opacity)
+    colours = np.array([*LABELS.palette, *[(0, 0, 0)] * 252], np.uint8)[mask]
+    expected = opacity * colours + (1 - opacity) * image
+    expected[mask == 255] = image[mask == 255]
+    assert found.dtype == np.uint8
+    assert np.abs(found - expected).max() <= 0.5 + 1e-6
+    np.testing.assert_array_equal(image, before)
+
+
+# Legends and panels
+
+
+PALE = (232, 232, 232)
+"""Of a bar's track."""
+
+
+def rows_of(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
+    """Return the rows from and to which a colour stands at the left edge, where no text does."""
+    rows = np.flatnonzero((picture[:, :20] == colour).all(-1).any(1))
+    return int(rows[0]), int(rows[-1]) + 1
+
+
+def bar_of(picture: np.ndarray, colour: tuple[int, int, int], start: int, end: int) -> int:
+    """Return how many of these columns are bar, from the left on; the others must be track."""
+    row = picture[sum(rows_of(picture, colour)) // 2, start:end]
+    length = int((row == colour).all(-1).sum())
+    assert (row[:length] == colour).all()
+    assert (row[length:] == PALE).all()
+    return length
+
+
+def track_of(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
+    """Return the columns from and to which the track of an empty bar goes."""
+    pale = (picture[sum(rows_of(picture, colour)) // 2] == PALE).all(-1)
+    end = int(np.flatnonzero(pale)[-1]) + 1
+    return end - int(pale[:end][::-1].argmin()), end
+
+
+def is_dark(picture: np.ndarray) -> bool:
+    """Return whether there is black text in it."""
+    return bool((picture.max(-1) < 80).any())
+
+
+@pytest.mark.parametrize(
+    ('labels', 'height', 'columns'),
+    [(LABELS, 128, 1), (CITYSCAPES, 480, 1), (CAMVID, 97, 2), (COCO_STUFF, 1080, 3)],
+)
+def test_legend_shows_each_colour_and_name(labels: LabelSet, height: int, columns: int) -> None:
+    picture = legend(labels, height)
+    assert picture.dtype == np.uint8
+    assert picture.shape[0] == height
+    rows = -(-len(labels) // columns)
+    width = picture.shape[1] // columns
+    for i, colour in enumerate(labels.palette):
+        column, row = divmod(i, rows)
+        top, bottom = (round((row + part) * height / rows) for part in (0, 1))
+        cell = picture[top:bottom, column * width : (column + 1) * width]
+        first, last = rows_of(cell, colour)
+        assert last - first >= (bottom - top) / 2
+        assert is_dark(cell[:, 3 * (last - first) :])
+
+
+def test_legend_of_any_height_and_number() -> None:
+    for count in (1, 2, 255):
+        labels = LabelSet(tuple(map(str, range(count))), COCO_STUFF.palette[:1] * count)
+        for height in (1, 7, 48):
+            assert legend(labels, height).shape[0] == height
+            assert Panel(labels, height).draw([1 / count] * count, 9.0).shape[0] == height
+
+
+@pytest.mark.parametrize('height', [360, 720, 1080])
+@pytest.mark.parametrize('labels', [LABELS, CAMVID, CITYSCAPES], ids=len)
+def test_panel_shows_each_class_and_its_share(labels: LabelSet, height: int) -> None:
+    panel = Panel(labels, height)
+    # None is too small to be seen; that of the unlabeled pixels comes last and is not shown.
+    share = np.random.default_rng(4).dirichlet(np.full(len(labels) + 1, 3))
+    share[0], share[1] = 0, share[1] + share[0]
+    picture = panel.draw(share.tolist(), None)
+    assert picture.dtype == np.uint8
+    assert picture.shape == (height, panel.width, 3)
+    assert panel.width % 2 == 0
+    assert panel.width < height
+    spots = [rows_of(picture, colour) for colour in labels.palette]
+    # The first bar is empty, so its track shows where all begin and end.
+    start, end = track_of(picture, labels.palette[0])
+    assert end - start > height / 10
+    for i, (colour, (top, bottom)) in enumerate(zip(labels.palette, spots)):
+        assert top > (spots[i - 1][1] if i else 0)
+        assert bottom <= height
+        assert bar_of(picture, colour, start, end) == round((end - start) * share[i])
+        row = picture[top:bottom]
+        assert is_dark(row[:, 3 * (bottom - top) : start])
+        assert is_dark(row[:, end:])
+
+
+def test_panel_says_the_share_in_figures() -> None:
+    panel = Panel(LABELS, 360)
+
+    def figures(*share: float) -> list[np.ndarray]:
+        picture = panel.draw(share, None)
+        spots = [rows_of(picture, colour) for colour in LABELS.palette]
+        return [picture[top:bottom, -60:] for top, bottom in spots]
+
+    one, same, rounded, other = figures(0.123, 0.123, 0.12304, 0.124)
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(one, rounded)
+    assert (one != other).any()
+    assert is_dark(figures(1.0, 0.0, 0.0, 0.0)[0][:, :12])  # 100.0% is the widest
+
+
+def test_panel_has_fps_and_caption_at_its_top_and_forgets_them() -> None:
+    panel = Panel(CAMVID, 720)
+    share = [1 / 11] * 11
+    plain = panel.draw(share, None)
+    before = plain.copy()
+    top = rows_of(plain, CAMVID.palette[0])[0] - 4
+    assert not is_dark(plain[:top])
+    fast, named = panel.draw(share, 23.45), panel.draw(share, None, 'front, 12.3 s')
+    long = panel.draw(share, 23.45, 'a caption that is much too long for it' * 9)
+    for picture in (fast, named, long):
+        np.testing.assert_array_equal(picture[top:], plain[top:])
+        assert is_dark(picture[:top])
+    assert not (is_dark(fast[: top // 2]) and is_dark(named[: top // 2]))
+    assert not (is_dark(fast[top // 2 : top]) and is_dark(named[top // 2 : top]))
+    assert (panel.draw(share, 24.5) != fast).any()
+    np.testing.assert_array_equal(plain, before)
+    np.testing.assert_array_equal(panel.draw(share, None), before)
+
+
+@pytest.mark.parametrize('height', [360, 720, 1080])
+def test_panel_of_many_classes_shows_the_largest_and_the_rest(height: int) -> None:
+    panel = Panel(COCO_STUFF, height)
+    order = np.random.default_rng(1).permutation(171)
+    share = np.zeros(171)
+    share[order] = 0.9 ** np.arange(171) / 10
+    picture = panel.draw(share.tolist(), None)
+    left = picture[:, :20]
+    visible = [i for i in range(171) if (left == COCO_STUFF.palette[i]).all(-1).any()]
+    assert len(visible) >= 17
+    assert sorted(visible) == sorted(order[: len(visible)])
+    spots = [rows_of(picture, COCO_STUFF.palette[i]) for i in visible]
+    assert spots == sorted(spots)
+    # Below them, the others in grey.
+    grey = (160, 160, 160)
+    assert rows_of(picture, grey)[0] > spots[-1][1]
+    start, end = track_of(panel.draw([0.0] * 171, None), grey)
+    expected = round((end - start) * (share.sum() - share[visible].sum()))
+    assert bar_of(picture, grey, start, end) == expected
+    # Others come to the front when they grow.
+    new = order[-1]
+    share[new] = 0.5
+    assert rows_of(panel.draw(share.tolist(), None), COCO_STUFF.palette[new])
+
+
+# Colours for everyone
+
+VISIONS = {
+    'normal': np.eye(3),
+    # Machado, Oliveira and Fernandes, 2009, severity 1.
+    'protan': [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    'deutan': [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    'tritan': [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def least_difference(palette: Palette, vision: str) -> float:
+    """Return the CIE 1976 difference of the two colours that look most alike."""
+    colours = []
+    for colour in palette:
+        linear = [
+            c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour
+        ]
+        seen = np.clip(np.dot(VISIONS[vision], linear), 0, 1).astype(np.float32)
+        colours.append(cv2.cvtColor(seen[None, None], cv2.COLOR_LRGB2Lab)[0, 0])
+    return min(float(np.linalg.norm(a - b)) for i, a in enumerate(colours) for b in colours[:i])
+
+
+def test_differences_are_those_that_are_known() -> None:
+    assert least_difference(((0, 0, 0), (255, 255, 255)), 'normal') == pytest.approx(100, abs=0.1)
+    # Published CIELAB of sRGB's red (53.2, 80.1, 67.2) and green (87.7, -86.2, 83.2).
+    pair = ((255, 0, 0), (0, 255, 0))
+    assert least_difference(pair, 'normal') == pytest.approx(170.6, abs=0.5)
+    # A red and a green that protanopes confuse.
+    assert least_difference(((200, 60, 60), (95, 95, 60)), 'normal') > 50
+    assert least_difference(((200, 60, 60), (95, 95, 60)), 'protan') < 12
+
+
+@pytest.mark.parametrize('vision', VISIONS)
+@pytest.mark.parametrize(('labels', 'least'), [(CAMVID, 25), (CITYSCAPES, 18), (COCO_STUFF, 4.5)])
+def test_everybody_can_tell_the_colours_apart(labels: LabelSet, least: float, vision: str) -> None:
+    changed = with_palette(labels, 'colorblind')
+    assert changed.names == labels.names
+    found = least_difference(changed.palette, vision)
+    assert found > least
+    worst = min(least_difference(labels.palette, v) for v in VISIONS)
+    assert found > 2 * worst
+    # Nor is any like an unlabeled pixel, the street, or paper.
+    avoided = ((0, 0, 0), (119, 119, 119), (255, 255, 255))
+    assert least_difference((*changed.palette, *avoided), vision) > least
+
+
+@pytest.mark.parametrize('count', [1, 2, 7, 32, 255])
+def test_there_are_colours_for_any_number_of_classes(count: int) -> None:
+    palette = colorblind_palette(count)
+    assert len(set(palette)) == count
+    assert all(type(value) is int and 0 <= value <= 255 for colour in palette for value in colour)
+    assert colorblind_palette.__wrapped__(count) == palette
+
+
+def test_classes_keep_colours_like_their_own() -> None:
+    # Whatever their order is.
+    shuffled = [*zip(CAMVID.names, CAMVID.palette)][::-1]
+    for labels in (CAMVID, LabelSet(*map(tuple, zip(*shuffled)))):
+        colours = dict(zip(labels.names, with_palette(labels, 'colorblind').palette))
+        assert sorted(colours.values()) == sorted(colorblind_palette(11))
+        assert max(colours['building']) == colours['building'][0]
+        assert max(colours['pavement']) == colours['pavement'][2]
+        assert max(colours['tree']) == colours['tree'][1]
+
+
+def test_the_networks_own_palette_stays() -> None:
+    assert PALETTES == ('model', 'colorblind')
+    assert with_palette(CAMVID, 'model') is CAMVID
+    with pytest.raises(ValueError, match="palette: expected one of model, .*found 'pretty'"):
+        with_palette(CAMVID, 'pretty')

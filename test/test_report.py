@@ -1,0 +1,531 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is on the reports' pages, as a browser shows and prints them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from seg_ros.evaluation.comparison_report import write_comparison_report
+from seg_ros.evaluation.comparison_table import row
+from seg_ros.evaluation.dataset_report import Gallery, write_dataset_report
+from seg_ros.evaluation.drive import CameraScores, DriveScores, FrameScores
+from seg_ros.evaluation.drive_plots import POINTS, thinned
+from seg_ros.evaluation.drive_report import DETAILED, write_drive_report
+from seg_ros.evaluation.report import Code, Link, Section, thumbnail, write_report
+from seg_ros.evaluation.scores import Scores
+from seg_ros.inference.image_file import read_image
+from seg_ros.inference.labels import LabelSet
+
+BROWSER = next(
+    filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))),
+    '',
+)
+LABELS = LabelSet(('road', 'car', 'sky'), ((128, 64, 128), (64, 0, 128), (0, 160, 255)))
+SIZE = (60, 80)
+FRAMES = 12
+TRUTH = np.repeat(np.array([0, 2], np.uint8), 30)[:, None].repeat(SIZE[1], 1)
+START = 1_700_000_000_000_000_000
+SETTINGS = [('model', 'a.safetensors'), ('input size', '80 x 60'), ('bag', '/data/<drive>.mcap')]
+
+
+def camera(
+    topic: str = '/front/image_raw', frames: int = FRAMES, wrong: int = 6, labelled: bool = True
+) -> CameraScores:
+    """
+    Return the scores of a drive at one frame a second.
+
+    Every second frame has ground truth, of which all is met but ``wrong`` rows of frame 8. Of
+    frame i, i % 10 percent flicker; it takes 10 (i + 1) ms. The network is unsure from 4 to 6.
+    """
+    scores = CameraScores(topic, LABELS)
+    image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+    for i in range(frames):
+        predicted = TRUTH.copy()
+        if i == 8:
+            predicted[30 : 30 + wrong] = 1
+        confidence = {4: 0.6, 5: 0.5, 6: 0.7}.get(i, 0.9)
+        counts = np.bincount(predicted.ravel(), minlength=256)
+        flicker = (i % 10, 100) if i else (0, 0)
+        scores.frames_in += 1
+        scores.add(
+            FrameScores(START + i * 10**9, 10.0 * (i + 1), confidence, *flicker, counts),
+            image, predicted, TRUTH if labelled and i % 2 == 0 else None,
+        )  # fmt: skip
+    return scores
+
+
+# What a page holds
+
+
+@dataclass
+class Page(HTMLParser):
+    """
+    A page, parsed.
+
+    :ivar texts: of each tag's elements, one after the other, in their order.
+    :ivar rows: of all tables.
+    :ivar refers: to where each element refers.
+    """
+
+    source: str
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    rows: list[list[str]] = field(default_factory=list)
+    tags: Counter[str] = field(default_factory=Counter)
+    ids: Counter[str] = field(default_factory=Counter)
+    refers: list[str] = field(default_factory=list)
+    attributes: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.source = re.sub('&nbsp;|\xa0', ' ', self.source)
+        self._open: list[str] = []
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or '' for name, value in attrs}
+        self.attributes.append((tag, values))
+        self.tags[tag] += 1
+        self.texts.setdefault(tag, []).append('')
+        self._open.append(tag)
+        if 'id' in values:
+            self.ids[values['id']] += 1
+        for name in ('src', 'href', 'xlink:href', 'srcset', 'data', 'action', 'poster'):
+            if name in values:
+                self.refers.append(values[name])
+        self.refers += re.findall(r'url\(([^)]*)\)', ' '.join(values.values()))
+        if tag == 'tr':
+            self.rows.append([])
+        if tag in ('td', 'th'):
+            self.rows[-1].append('')
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.texts[tag][-1] += data
+        if {'td', 'th'} & set(self._open):
+            self.rows[-1][-1] += data
+        if 'style' in self._open:
+            self.refers += re.findall(r'url\(([^)]*)\)|@import', data)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return the boxed figures by name; the last one of each."""
+        found = re.findall(r'class="fact"><b>([^<]*)</b><span>([^<]*)<', self.source)
+        return {name: value for value, name in found}
+
+    @property
+    def headings(self) -> list[str]:
+        """Return those of the sections."""
+        return [text for tag in ('h2', 'h3') for text in self.texts.get(tag, [])]
+
+    def after(self, heading: str) -> str:
+        """Return the source of the section under a heading."""
+        start = re.search(rf'<h[23][^>]*>{re.escape(heading)}</h', self.source)
+        assert start, f'no {heading!r} among {self.headings}'
+        return self.source[start.end() :].partition('</section>')[0]
+
+
+def assert_sound(page: Page) -> None:
+    """Check what holds for every page."""
+    assert not page.tags.keys() & {'script', 'iframe', 'object', 'embed', 'base'}
+    elsewhere = [url for url in page.refers if not url.strip('"\'').startswith(('#', 'data:'))]
+    assert not elsewhere, 'asks a network'
+    twice = [name for name, times in page.ids.items() if times > 1]
+    assert not twice, 'several elements of one name'
+    missing = {url[1:] for url in page.refers if url.startswith('#')} - page.ids.keys()
+    assert not missing, 'links to nowhere'
+    for tag, values in page.attributes:
+        assert tag != 'html' or values['lang'] == 'en'
+        assert tag != 'img' or values['alt']
+        assert tag != 'svg' or (values['role'] in ('img', 'group') and values['aria-label'])
+        assert tag != 'th' or values['scope'] in ('row', 'col')
+        assert tag != 'a' or 'target' not in values
+    assert page.tags['h1'] == page.tags['title'] == page.tags['main'] == 1
+    assert page.tags['table'] == page.tags['thead'], 'a heading that print cannot repeat'
+    listed = re.findall(r'<li[^>]*><a href="#section-\d+">([^<]*)</a>', page.source)
+    assert sorted(listed) == sorted(page.headings if len(page.headings) > 1 else [])
+
+
+def test_a_page_that_is_not_sound_is_found() -> None:
+    good = '<html lang="en"><title>a</title><h1>a</h1><main><p id="x"><a href="#x">x</a></main>'
+    assert_sound(Page(good))
+    for bad in (
+        '<img alt="a" src="http://example.com/a.png">',
+        '<p style="background: url(//example.com/a.png)">',
+        '<style>p { background: url(https://example.com/a.png) }</style>',
+        '<script>1</script>',
+        '<p id="x">',
+        '<a href="#nowhere">a</a>',
+        '<img alt="" src="data:,">',
+    ):
+        with pytest.raises(AssertionError):
+            assert_sound(Page(good + bad))
+
+
+# In a browser
+
+
+@dataclass
+class Shown(Page):
+    """
+    A page as a browser took it.
+
+    :param log: what the browser said.
+    :param screenshot: uint8 RGB.
+    :param pdf: what it prints.
+    """
+
+    log: str = ''
+    screenshot: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    pdf: bytes = b''
+
+
+def show(path: Path, folder: Path) -> Shown:
+    """Open a page in a browser that reaches no network; print it, too."""
+    if not BROWSER:
+        pytest.skip('chromium is not installed')
+    picture, pdf = folder / 'page.png', folder / 'page.pdf'
+    options = (
+        'headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking '
+        'disable-component-update disable-sync enable-logging=stderr v=0 hide-scrollbars dump-dom '
+        f'no-pdf-header-footer user-data-dir={folder}/user window-size=1366,4000 '
+        f'screenshot={picture} print-to-pdf={pdf}'
+    )
+    command = [BROWSER, *(f'--{option}' for option in options.split())]
+    command += ['--host-resolver-rules=MAP * ~NOTFOUND', path.as_uri()]
+    result = subprocess.run(command, capture_output=True, timeout=120)
+    log, source = result.stderr.decode(errors='replace'), result.stdout.decode()
+    return Shown(source, log=log, screenshot=read_image(picture), pdf=pdf.read_bytes())
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp('reports')
+
+
+@pytest.fixture(scope='module')
+def drive(folder: Path) -> Shown:
+    """Return a drive with two cameras, of which one has ground truth and lost a frame."""
+    front = camera()
+    front.frames_in += 1
+    front.failed.append('frame 5: expected a JPEG; found 3 bytes that are none')
+    drives = [DriveScores('/data/a.mcap', 'breaks off after 12 of 20 messages', [front])]
+    drives[0].cameras.append(camera('/rear/image_raw', labelled=False))
+    path = folder / 'drive.html'
+    write_drive_report(path, 'net on a.mcap', 'frame by frame', drives, LABELS, SETTINGS)
+    return show(path, folder)
+
+
+@pytest.fixture(scope='module')
+def fleet(folder: Path) -> Shown:
+    """Return drives with more and more errors, and one that cannot be opened."""
+    drives = [
+        DriveScores(f'/data/{wrong}.mcap', '', [camera(wrong=wrong)]) for wrong in range(0, 18, 3)
+    ]
+    drives.insert(2, DriveScores('/data/broken.mcap', 'expected a bag; found 12 bytes'))
+    assert len(drives) > DETAILED
+    path = folder / 'fleet.html'
+    write_drive_report(path, 'net on 7 drives', '', drives, LABELS, SETTINGS)
+    return show(path, folder)
+
+
+@pytest.fixture(scope='module')
+def dataset(folder: Path) -> Shown:
+    scores, gallery = Scores(LABELS), Gallery()
+    image = np.full((*SIZE, 3), 90, np.uint8)
+    for i in range(6):
+        predicted = TRUTH.copy()
+        predicted[30 : 30 + i] = 1
+        own = scores.update(predicted, TRUTH)
+        gallery.add(own, i, f'{i}.png', image, TRUTH, predicted)
+    path = folder / 'dataset.html'
+    write_dataset_report(path, 'net on a set', 'split val', scores, gallery)
+    return show(path, folder)
+
+
+@pytest.fixture(scope='module')
+def comparison(folder: Path) -> Shown:
+    rows = []
+    for name, miou, p50 in (('fast', 0.5, 10.0), ('good', 0.7, 40.0), ('neither', 0.4, 50.0)):
+        result = {
+            'model': name, 'device': 'cpu', 'precision': 'fp32', 'input_size': [60, 80],
+            'frames_in': 12, 'frames_out': 12, 'miou': miou, 'iou': {'road': miou, 'car': None},
+            'flicker': 0.02, 'confidence': 0.9, 'latency_ms': {'p50': p50, 'p95': 2 * p50},
+            'fps': 1000 / p50, 'reference_ms': 10.0, 'drives': [{'bag': 'a.mcap'}],
+        }  # fmt: skip
+        rows.append(row(result, name, f'{name}.json'))
+    path = folder / 'comparison.html'
+    write_comparison_report(path, 'Results side by side', rows, ['they are not alike'])
+    return show(path, folder)
+
+
+@pytest.mark.parametrize('name', ['drive', 'fleet', 'dataset', 'comparison'])
+def test_page_in_a_browser(name, request) -> None:
+    page = request.getfixturevalue(name)
+    assert 'CONSOLE' not in page.log, page.log
+    assert_sound(page)
+    shot = page.screenshot.astype(int)
+    assert shot.shape == (4000, 1366, 3)
+    assert (shot[:, :5] == 255).all() and (shot[:, -5:] == 255).all(), 'wider than the window'
+    # Text is dark, and links can be told from it.
+    assert (shot[:600] < (60, 70, 80)).all(2).sum() > 500
+    # On paper: A4, all of it, and the links work.
+    boxes = re.findall(rb'/MediaBox *\[ *0 +0 +([\d.]+) +([\d.]+)', page.pdf)
+    assert 1 <= len(boxes) <= 15
+    assert all(abs(float(w) - 595) < 1.5 and abs(float(h) - 842) < 1.5 for w, h in boxes)
+    assert page.pdf.count(b'/Subtype /Link') >= len(page.texts['a']) > 0
+
+
+def test_pictures_arrive_on_the_screen(drive, dataset) -> None:
+    for page in (drive, dataset):
+        shot = page.screenshot.astype(int)
+        for color in ((214, 39, 40), LABELS.palette[0], LABELS.palette[2]):
+            assert (np.abs(shot - color).max(2) < 25).sum() > 2000, color
+
+
+# What they say
+
+
+def test_drive_page_says_the_scores(drive) -> None:
+    (front, rear) = drive.source.split('>/rear/image_raw</h2>')
+    total, front = front.split('>/front/image_raw</h2>')
+    facts = Page(front).facts
+    # By hand: road 1, car 0, sky (180 - 6) / 180 rows of the six labelled frames.
+    assert facts == {
+        'mean IoU': '0.656',
+        'pixel accuracy': '98.3%',
+        'flicker': '4.18%',
+        'confidence': '0.825',
+        'median time a frame': '65.0 ms',
+        '95th percentile': '114.5 ms',
+        'frames': '12 of 13',
+        'frames with labels': '6',
+        'recorded': '11.0 s',
+    }
+    assert Page(rear).facts == {
+        **{name: facts[name] for name in ('flicker', 'confidence', '95th percentile', 'recorded')},
+        'median time a frame': '65.0 ms',
+        'frames': '12',
+        'frames with labels': 'none',
+    }
+    both = {'frames': '24 of 25', '95th percentile': '118.5 ms'}
+    assert Page(total).facts == {**facts, **both}
+    assert ['/front/image_raw', '12 of 13', '11.0 s', '0.656', '4.18%', '0.825', '65.0 ms',
+            '114.5 ms'] in drive.rows  # fmt: skip
+    assert 'breaks off after 12 of 20 messages' in drive.after('What could not be used')
+    assert ['/front/image_raw', 'frame 5: expected a JPEG; found 3 bytes that are none'] in (
+        drive.rows
+    )
+    assert ['bag', '/data/<drive>.mcap'] in drive.rows
+    assert '16.7% within 33 ms' not in drive.source  # 3 of 12: 10, 20 and 30 ms
+    assert '25.0% within 33 ms' in drive.source and '50.0% within 66 ms' in drive.source
+    for texts in ('p50 65.0 ms', 'p95 114.5 ms', 'p99 118.9 ms', 'lowest 0.600, mean 0.933'):
+        assert texts in drive.source
+
+
+def test_sections_ask_what_the_camera_can_answer(drive) -> None:
+    front, rear = drive.source.split('>/rear/image_raw</h2>')
+    labelled = ['Which frames were seen worst?', 'Which classes are seen well?']
+    both = [
+        'When did it go well, and when not?',
+        'Where was the network unsure?',
+        'Which frames was the network least sure of?',
+        'Where do the labels flicker?',
+        'What was in view?',
+        'How long did a frame take?',
+    ]
+    assert not {*labelled, *both} - set(Page(front).headings)
+    assert not set(both) - set(Page(rear).headings)
+    assert not {*labelled} & set(Page(rear).headings)
+
+
+def test_worst_frames_link_into_the_time_line_and_back(drive) -> None:
+    front, rear = camera(), camera(labelled=False)
+    for c, scores in ((1, front), (2, rear)):
+        for measure in ('miou', 'confidence', 'flicker'):
+            worst = scores.worst(measure)
+            for n, frame in enumerate(worst, 1):
+                anchor = f'drive1-camera{c}-{measure}-{n}'
+                assert f'<figure id="{anchor}">' in drive.source
+                value = f'{frame.value:.2%}' if measure == 'flicker' else f'{frame.value:.3f}'
+                caption = (
+                    rf'{n}: [\w ]+ {value} '
+                    rf'<a href="#{anchor}-time">at {frame.place}\.0 s</a>'
+                )
+                figure = drive.source.partition(f'<figure id="{anchor}">')[2]
+                assert re.search(caption, figure.partition('</figure>')[0])
+                assert f'<g id="{anchor}-time">' in drive.source
+                assert f'xlink:href="#{anchor}"' in drive.source
+            assert f'drive1-camera{c}-{measure}-{len(worst) + 1}' not in drive.ids
+    assert front.worst('miou')[0].place == 8
+    assert front.worst('confidence')[0].place == 5
+    assert len(front.worst('miou')) == 4
+    # The image, and what belongs to it: prediction, ground truth, errors; or the overlay.
+    pictures = sum(
+        2 + 2 * (frame.truth is not None)
+        for measure in ('miou', 'confidence', 'flicker')
+        for frame in front.worst(measure)
+    ) + 2 * sum(len(rear.worst(measure)) for measure in ('confidence', 'flicker'))
+    assert drive.tags['img'] == pictures
+
+
+def test_unsure_stretch_is_listed_and_shaded(drive) -> None:
+    assert ['4.0 s', '6.0 s', '3', '0.600'] in drive.rows
+    for c in (1, 2):
+        assert f'href="#drive1-camera{c}-stretch-1"' in drive.source
+        assert f'<g id="drive1-camera{c}-stretch-1">' in drive.source
+
+
+def test_page_has_the_colours_that_were_asked_for(tmp_path) -> None:
+    labels = LabelSet(LABELS.names, ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+    write_drive_report(
+        tmp_path / 'a.html', 'a', '', [DriveScores('/a', '', [camera()])], labels, []
+    )
+    source = (tmp_path / 'a.html').read_text()
+    # Legends have rgb(), plots hexadecimal digits: of areas, of bars.
+    assert 'rgb(1, 2, 3)' in source and source.count('#010203') > 2
+    assert 'rgb(128, 64, 128)' not in source and '#804080' not in source
+
+
+def test_fleet_page_begins_with_what_is_worst(fleet) -> None:
+    assert fleet.headings[:2] == ['What could not be used', 'Which drives went badly?']
+    assert ['broken.mcap', 'expected a bag; found 12 bytes'] in fleet.rows
+    table = [r for r in fleet.rows if len(r) == 9]
+    assert table[0][0] == 'drive' and table[0][3] == 'mean IoU'
+    mious = {wrong: (2 - wrong / 180) / (3 if wrong else 2) for wrong in range(0, 18, 3)}
+    order = sorted(mious, key=lambda wrong: mious[wrong])
+    assert [r[0] for r in table[1:]] == [*(f'{wrong}.mcap' for wrong in order), 'broken.mcap']
+    assert [r[3] for r in table[1:]] == [*(f'{mious[wrong]:.3f}' for wrong in order), '–']
+    assert [r[8] for r in table[1:]] == [''] * 6 + ['damaged']
+    assert fleet.facts['drives'] == '7' and fleet.facts['frames'] == '72'
+    worst = fleet.after('Which frames were seen worst?')
+    captions = re.findall(r'<figcaption>(\d): mean IoU ([\d.]+), ([\w.]+), at', worst)
+    assert captions[0] == ('1', f'{(1 + 15 / 30) / 3:.3f}', '15.mcap')
+    assert [n for n, _, _ in captions] == list('123456')
+    assert [value for _, value, _ in captions] == sorted(value for _, value, _ in captions)
+    assert 'When did it go well, and when not?' not in fleet.headings
+
+
+def test_dataset_page_says_the_scores(dataset) -> None:
+    # 15 rows of 180 of the sky are taken for cars.
+    assert dataset.facts['mean IoU'] == f'{(1 + 165 / 180) / 3:.3f}'
+    assert dataset.facts['images'] == '6'
+    assert ['sky', 'car', '8.3%', '100.0%', f'{15 * SIZE[1]:,}'] in dataset.rows
+    assert dataset.tags['img'] == 6 * 4 and dataset.tags['svg'] == 2
+
+
+def test_comparison_page_marks_the_best(comparison) -> None:
+    assert 'They are not alike.' in comparison.after('Do they compare?')
+    assert comparison.facts == {
+        'mean IoU: good': '0.700',
+        **{f'flicker: {name}': '2.00%' for name in ('fast', 'good', 'neither')},
+        'median time: fast': '10.0 ms',
+    }
+    assert ['fast', 'fast', '80x60', 'fp32', 'cpu', 'a.mcap, 12 frames'] in comparison.rows
+    named = {r[0]: r for r in reversed(comparison.rows)}
+    assert named['fast'][1:] == [
+        '0.5000', '0.0200*', '0.900', '10.0*', '20.0*', '100.0*', '1.000*'
+    ]  # fmt: skip
+    assert named['good'][1:3] == ['0.7000*', '0.0200*']
+    assert named['road'] == ['road', '0.500', '0.700', '0.400']
+    assert named['car'] == ['car', '–', '–', '–']
+    plot = comparison.after('What does accuracy cost?')
+    assert all(f'>{name}</text>' in plot for name in ('fast', 'good', 'neither'))
+
+
+# Odd ones
+
+
+@pytest.mark.parametrize(
+    ('drives', 'heading'),
+    [
+        ([], 'No frames'),
+        ([DriveScores('/a', 'found nothing')], 'No frames'),
+        ([DriveScores('/a', '', [camera(frames=0)])], 'No frames'),
+        ([DriveScores('/a', 'gone'), DriveScores('/b/a', 'gone')], 'Which drives went badly?'),
+        ([DriveScores('/a', '', [camera(frames=1)])], 'What was in view?'),
+        ([DriveScores('/a', '', [camera(frames=2, labelled=False)])], 'What was in view?'),
+        ([DriveScores('/a', '', [camera(), camera(frames=0)])], 'How do the cameras differ?'),
+    ],
+    ids=['no drive', 'no camera', 'no frame', 'damaged', 'one frame', 'two', 'empty camera'],
+)
+@pytest.mark.filterwarnings('error')
+def test_little_to_show_is_shown(drives, heading, tmp_path) -> None:
+    write_drive_report(tmp_path / 'a.html', 'title', '', drives, LABELS, SETTINGS)
+    page = Page((tmp_path / 'a.html').read_text())
+    assert_sound(page)
+    assert heading in page.headings
+    assert not re.search(r'\bnan\b', page.source)
+
+
+def test_unknown_values_leave_gaps(tmp_path) -> None:
+    scores, image = camera(frames=0), np.zeros((*SIZE, 3), np.uint8)
+    counts = np.bincount(TRUTH.ravel(), minlength=256)
+    for i in range(3):
+        confidence = 0.8 if i == 1 else float('nan')
+        scores.add(FrameScores(START + i, 5.0, confidence, 0, 0, counts), image, TRUTH, None)
+    drives = [DriveScores('/a', '', [scores])]
+    write_drive_report(tmp_path / 'a.html', 'title', '', drives, LABELS, SETTINGS)
+    page = Page((tmp_path / 'a.html').read_text())
+    assert_sound(page)
+    assert page.facts['confidence'] == '0.800' and 'flicker' not in page.facts
+    assert 'Where do the labels flicker?' not in page.headings
+
+
+def test_a_long_drive_makes_a_small_page_that_keeps_extremes(tmp_path) -> None:
+    frames, rng = 20_000, np.random.default_rng(0)
+    scores = camera(frames=0)
+    image = rng.integers(0, 255, (*SIZE, 3), np.uint8)
+    for i in range(frames):
+        confidence = 0.1 if i == 7777 else rng.uniform(0.7, 0.9)
+        frame = FrameScores(
+            START + i * 33_333_333, rng.gamma(20.0), confidence, int(rng.integers(100)), 100,
+            np.bincount(TRUTH.ravel(), minlength=256),
+        )  # fmt: skip
+        scores.add(frame, image if i % 100 == 0 else None, TRUTH, TRUTH)
+    drives = [DriveScores('/a', '', [scores])]
+    write_drive_report(tmp_path / 'a.html', 'title', '', drives, LABELS, SETTINGS)
+    assert (tmp_path / 'a.html').stat().st_size < 5e6
+    page = Page((tmp_path / 'a.html').read_text())
+    assert_sound(page)
+    assert f'A point stands for {-(-frames // POINTS)} frames' in page.source
+    assert 'lowest 0.100' in page.source
+
+
+def test_thinned_by_hand() -> None:
+    nan = np.nan
+    mean, low, high = thinned(np.array([1.0, 3.0, nan, 5.0, nan, nan, 7.0]), 2)
+    np.testing.assert_array_equal(mean, [2, 5, nan, 7])
+    np.testing.assert_array_equal(low, [1, 5, nan, 7])
+    np.testing.assert_array_equal(high, [3, 5, nan, 7])
+
+
+def test_what_is_written_is_escaped(tmp_path) -> None:
+    bad = '<script>alert(1)</script>'
+    table = [(Link(bad, 'section-1'), Code(bad)), (bad, bad)]
+    section = Section(bad, bad, table=table, head=(bad, bad))
+    write_report(tmp_path / 'a.html', bad, bad, [(bad, bad)], [section])
+    page = Page((tmp_path / 'a.html').read_text())
+    assert 'script' not in page.tags
+    assert page.rows[1] == [bad, bad]
+    assert_sound(page)
+
+
+def test_thumbnails_are_small_copies() -> None:
+    image = np.zeros((360, 640, 3), np.uint8)
+    assert thumbnail(image).shape == (270, 480, 3)
+    small = np.zeros((10, 20), np.uint8)
+    assert thumbnail(small).shape == (10, 20) and thumbnail(small) is not small

@@ -258,9 +258,9 @@ def test_several_cameras(frames, segmenter, tmp_path):
             ):
                 writer.write_image(f'/{camera}/image', picture, stamp, camera, 'rgb8')
                 writer.write_image(f'/{camera}/labels', ids, stamp, camera, 'mono8')
-    cameras = ['/front/image', '/rear/image']
+    cameras = ['--topic', '/front/image', '--topic', '/rear/image']
     found = scores(
-        tmp_path, path, '--topic', *cameras, '--labels', '/front/labels', '/rear/labels',
+        tmp_path, path, *cameras, '--labels', '/front/labels', '--labels', '/rear/labels',
         '--out', tmp_path / 'out', '--video', tmp_path / 'v.mp4', '--report', tmp_path / 'r.html',
     )  # fmt: skip
     pairs = [(image, labels) for _, image, labels in frames]
@@ -284,7 +284,9 @@ def test_cameras_below_one_name_get_topics_of_their_own(frames, tmp_path):
     with BagWriter(path) as writer:
         for name in ('left', 'right'):
             writer.write_image(f'/zed/{name}', frames[0][1], 10**9, name, 'rgb8')
-    assert run(path, '--topic', '/zed/left', '/zed/right', '--out', tmp_path / 'out') == 0
+    assert (
+        run(path, '--topic', '/zed/left', '--topic', '/zed/right', '--out', tmp_path / 'out') == 0
+    )
     found = {topic for topic in topics(tmp_path / 'out') if topic.endswith('/mask')}
     assert found == {'/zed/left/segmentation/mask', '/zed/right/segmentation/mask'}
 
@@ -306,7 +308,10 @@ def test_faults_of_the_input_are_named(bag, frames, tmp_path, capsys):
         ([bag, '--topic', '/rear'], f'expected the image topic /rear; found {IMAGES}'),
         ([two], 'expected one image topic, or to be told which; found /front, /rear'),
         ([bag, '--labels', '/truth'], 'expected labels in a folder or on a topic /truth; found'),
-        ([bag, '--labels', LABELS, LABELS], 'one topic or folder of labels for each of the 1'),
+        (
+            [bag, '--labels', LABELS, '--labels', LABELS],
+            'one topic or folder of labels for each of the 1',
+        ),
         ([bag, '--jobs', '0'], '--jobs: expected 1 or more; found 0'),
         ([bag, '--opacity', '2'], '--opacity: expected 0 to 1; found 2'),
         ([bag, '--report', tmp_path], '--report: expected a file to write; found the folder'),

@@ -264,7 +264,7 @@ def _result(cameras: Sequence[CameraScores]) -> dict[str, Any]:
         matrix.counts += camera.matrix.counts
     labelled = sum(camera.labelled for camera in cameras) > 0
     shares = [share for camera in cameras for share in camera.shares]
-    mean_share = np.mean(np.stack(shares), axis=0, dtype=np.float64) if shares else np.zeros(0)
+    mean_share = np.stack(shares).mean(0, dtype=np.float64) if shares else np.zeros(0)
     return {
         'frames_in': sum(camera.frames_in for camera in cameras),
         'frames_out': len(latencies),
@@ -275,7 +275,7 @@ def _result(cameras: Sequence[CameraScores]) -> dict[str, Any]:
         'pixel_accuracy': matrix.pixel_accuracy() if labelled else None,
         'flicker': sum(camera.changed for camera in cameras) / compared if compared else None,
         'confidence': mean(np.array([c for camera in cameras for c in camera.confidence])),
-        'class_share': dict(zip((*labels, 'unlabeled'), map(float, mean_share))),
+        'class_share': dict(zip((*labels, 'unlabeled'), mean_share.tolist())),
     }
 
 

@@ -129,7 +129,7 @@ def picture(image: Image, caption: str = '', anchor: str = '', link: Link | None
     return Figure(f'{source} width="{width}" height="{height}">', caption, anchor, link)
 
 
-def plot(drawing: Plot, label: str = '', caption: str = '') -> Figure:
+def plot(drawing: Plot, label: str, caption: str = '') -> Figure:
     """
     Return a matplotlib figure as one of the report, in vectors and with its texts as text.
 
@@ -161,12 +161,11 @@ def _embedded(svg: str, label: str) -> str:
     svg = re.sub(r'<style type="text/css">.*?</style>', '', svg, flags=re.S)
     svg = re.sub(r'(?<=[\d.]) \n(?=[LMCQz])', '\n', svg)
     role = 'group' if '<a ' in svg else 'img'
-    name = f' aria-label="{escape(label)}"' if label else ''
     # As wide as it was drawn, so that the letters of all plots are of one size.
     return re.sub(
         r'<svg([^>]*?) width="([\d.]+)pt" height="([\d.]+)pt"',
         lambda m: (
-            f'<svg{m[1]} role="{role}"{name} '
+            f'<svg{m[1]} role="{role}" aria-label="{escape(label)}" '
             f'style="max-width: {float(m[2]) / SCALE:.1f}rem; --height: {m[3]}pt"'
         ),
         svg,

@@ -21,6 +21,9 @@ from .files import replacing, unwritable, write_atomically
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+JPEG = b'\xff\xd8\xff'
+"""How a JPEG begins."""
+
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.m4v')
 
 
@@ -33,16 +36,56 @@ def decode_image(content: bytes | memoryview | Image, name: str = 'image') -> Im
     Decode a compressed image (JPEG, PNG, ...) to RGB, (H, W, 3).
 
     :param name: what to call the image in an error.
-    :raises ImageFileError: no decoder knows it, or it is damaged.
+    :raises ImageFileError: no decoder knows it, or it is damaged or cut short.
     """
-    buffer = np.frombuffer(content, np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    image = None if _is_cut_jpeg(bytes(content)) else _decode(content, cv2.IMREAD_COLOR)
     if image is None:
         raise ImageFileError(
             f'{name}: expected a JPEG, PNG or other image that OpenCV decodes; found '
-            f'{buffer.size} bytes that are none, or damaged'
+            f'{len(content)} bytes that are none, or damaged. Store it as JPEG or PNG'
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def decode_labels(
+    content: bytes | memoryview | Image, name: str = 'labels', bits: int = 8
+) -> NDArray[Any]:
+    """
+    Decode a label image to ids, (H, W).
+
+    :param name: what to call it in an error.
+    :param bits: 8, or 16 for ids of objects.
+    :raises ImageFileError: it is not an image of one channel of so many bits (a coloured drawing
+        of the labels, say), or a JPEG, which changes ids.
+    """
+    found, labels = 'a JPEG, which changes ids', None
+    if not bytes(content[:3]) == JPEG:
+        labels = _decode(content, cv2.IMREAD_UNCHANGED)
+        found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
+    if labels is None or labels.ndim != 2 or labels.dtype != f'uint{bits}':
+        raise ImageFileError(
+            f'{name}: expected a label image of one {bits}-bit channel that holds ids; found '
+            f'{found}. Convert colours to ids, and store them as PNG'
+        )
+    return labels
+
+
+def _decode(content: bytes | memoryview | Image, mode: int) -> NDArray[Any] | None:
+    """Return what OpenCV makes of it; None if nothing."""
+    buffer = np.frombuffer(content, np.uint8)
+    try:
+        return cv2.imdecode(buffer, mode) if buffer.size else None
+    except cv2.error:
+        return None
+
+
+def _is_cut_jpeg(content: bytes) -> bool:
+    """
+    Tell whether a JPEG's last scan does not end.
+
+    Before release 5 OpenCV makes up what is missing, and not the same each time.
+    """
+    return content.startswith(JPEG) and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
 
 
 def read_image(path: str | Path) -> Image:
@@ -65,22 +108,8 @@ def images_in(folder: str | Path) -> list[Path]:
 
 
 def read_labels(path: str | Path, bits: int = 8) -> NDArray[Any]:
-    """
-    Read a label image as ids, (H, W).
-
-    :param bits: 8, or 16 for ids of objects.
-    :raises ImageFileError: it is not an image of one channel of so many bits (a coloured drawing
-        of the labels, say).
-    """
-    buffer = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    labels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if buffer.size else None
-    if labels is None or labels.ndim != 2 or labels.dtype != f'uint{bits}':
-        found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
-        raise ImageFileError(
-            f'{path}: expected a label image of one {bits}-bit channel that holds ids; found '
-            f'{found}. Convert colours to ids first'
-        )
-    return labels
+    """Read a label image as ids, (H, W). Errors as :func:`decode_labels`'s, and OSError."""
+    return decode_labels(Path(path).read_bytes(), str(path), bits)
 
 
 def write_image(path: str | Path, image: Image) -> None:

@@ -33,12 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument('bags', nargs='+', metavar='BAG', help='bag, folder of bags, or list')
     parser.add_argument(
-        '--topic', nargs='+', default=[], metavar='T',
-        help='image topics, raw or compressed; may be left out where there is one',
+        '--topic', action='append', default=[], metavar='T',
+        help='image topic, raw or compressed; may be left out where there is one, and given '
+        'again for each further camera',
     )  # fmt: skip
     parser.add_argument(
-        '--labels', nargs='+', default=[], metavar='T',
-        help='ground truth: a topic of mono8 images, or a folder of PNGs; one for each --topic',
+        '--labels', action='append', default=[], metavar='T_OR_DIR',
+        help='ground truth: a topic of mono8 images, or a folder of PNGs; given again for each '
+        'further --topic, in their order',
     )  # fmt: skip
     parser.add_argument(
         '--label-ids', choices=LABEL_IDS, default='auto',

@@ -248,6 +248,21 @@ def test_the_video_has_every_frame_and_a_panel(bag, segmenter, frames, tmp_path)
     assert error.mean() < 12  # H.264 of a small picture
 
 
+def test_a_camera_may_change_its_size(frames, segmenter, tmp_path):
+    path, large = tmp_path / 'bag', SampleDrive(seed=3, frames=FRAMES, size=(160, 128))
+    pairs = [frames[0][1:], large[1], large[2], frames[3][1:]]
+    with BagWriter(path) as writer:
+        for i, (image, labels) in enumerate(pairs):
+            writer.write_image(IMAGES, image, 10**9 * (i + 1), 'camera', 'rgb8')
+            writer.write_image(LABELS, labels, 10**9 * (i + 1), 'camera', 'mono8')
+    out, video = tmp_path / 'out', tmp_path / 'v.mp4'
+    found = scores(tmp_path, path, '--labels', LABELS, '--out', out, '--video', video)
+    assert found['miou'] == evaluate(segmenter, pairs).miou()
+    assert [mask.shape for _, mask in read_labels(out, MASKS)] == [n.shape for _, n in pairs]
+    assert len({picture.shape for picture in read_video(video)}) == 1
+    assert len(list(read_video(video))) == 4
+
+
 def test_several_cameras(frames, segmenter, tmp_path):
     path = tmp_path / 'bag'
     with BagWriter(path) as writer:

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 import numpy as np
 
 from .comparison_table import best, figures_table, machines_differ, pareto_front, Row
-from .plots import ACCENT, canvas, FAINT, INK, LINE, plain
+from .plots import ACCENT, canvas, FAINT, INK, LINE, literal, plain
 from .report import number, plot, Section, write_report
 
 WIDE = 5
@@ -95,7 +95,9 @@ def trade_plot(rows: Sequence[Row]) -> Plot:
     for (x, y), r in zip(points, rows):
         color = ACCENT if (x, y) in front else FAINT
         axes.plot(x, y, 'o', ms=9, color=color, mec='white', zorder=2)
-        axes.annotate(r.name, (x, y), (8, 5), textcoords='offset points', color=INK, zorder=3)
+        axes.annotate(
+            literal(r.name), (x, y), (8, 5), textcoords='offset points', color=INK, zorder=3
+        )
     what = 'runs of the reference network' if differ else 'milliseconds'
     axes.set(xlabel=f'median latency a frame, {what}', ylabel='mean IoU')
     axes.margins(0.15)
@@ -143,10 +145,11 @@ def classes_plot(rows: Sequence[Row]) -> Plot:
         if values:
             axes.plot((min(values), max(values)), (y, y), color=LINE, lw=4, zorder=1)
     for i, r in enumerate(rows):
+        # A legend leaves out names that start with an underscore, but for the space.
         axes.plot(
             [np.nan if value is None else value for value in r.iou.values()], range(len(classes)),
             SHAPES[i % len(SHAPES)], color=COLORS[i % len(COLORS)], ms=7, mec='white', mew=0.6,
-            label=r.name, zorder=2,
+            label=f' {literal(r.name)}', zorder=2,
         )  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(len(classes) - 0.4, -0.6))
     axes.set_yticks(range(len(classes)), classes)

@@ -90,7 +90,7 @@ class CameraScores:
 
     :param topic: of its images.
     :ivar frames_in: images that the recording had.
-    :ivar failed: what was wrong with those that could not be read.
+    :ivar failed: what was wrong with the first of those that could not be read.
     :ivar labelled: frames with ground truth.
     :ivar unmatched: labels whose stamp no image had.
     :ivar miou: each frame's own, nan without ground truth.

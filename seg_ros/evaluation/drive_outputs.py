@@ -64,6 +64,7 @@ class DriveOutputs:
         self._writer = BagWriter(outputs.out, overwrite=outputs.overwrite) if outputs.out else None
         self._videos: dict[str, VideoWriter] = {}
         self._panels: dict[str, Panel] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._first: dict[str, int] = {}
         self._stack = ExitStack()
         self.left_out: list[str] = []
@@ -121,7 +122,12 @@ class DriveOutputs:
         if frame.topic in self._videos:
             first = self._first.setdefault(frame.topic, frame.stamp)
             share = scores.counts[: len(drawn)] / labels.size
-            panel = self._panels.setdefault(frame.topic, Panel(drawn, len(painted)))
+            # A video keeps its size, a camera may change it.
+            size = self._sizes.setdefault(frame.topic, (labels.shape[1], labels.shape[0]))
+            painted = cv2.resize(painted, size) if painted.shape[1::-1] != size else painted
+            if frame.topic not in self._panels:
+                self._panels[frame.topic] = Panel(drawn, size[1])
+            panel = self._panels[frame.topic]
             caption = f'{(frame.stamp - first) / 1e9:.1f} s'
             strip = panel.draw(share.tolist(), 1e3 / scores.latency_ms, caption)
             self._videos[frame.topic].write(cv2.hconcat([painted, strip]))

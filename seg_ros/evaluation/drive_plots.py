@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..inference.labels import LabelSet
 from .drive import CameraScores, Stretch
-from .plots import canvas, FAINT, fractions, INK, LINE, plain
+from .plots import canvas, FAINT, fractions, INK, LINE, literal, plain
 
 POINTS = 600
 """Points of a line, beyond which each stands for several frames."""
@@ -202,6 +202,6 @@ def fleet_plot(names: Sequence[str], results: Sequence[Mapping[str, float | None
         axes.tick_params(left=False)
         if measure == 'flicker':
             axes.xaxis.set_major_formatter(PercentFormatter(1))
-    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_yticks(range(len(names)), [literal(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return drawing

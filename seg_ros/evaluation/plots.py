@@ -34,6 +34,11 @@ def plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def literal(name: str) -> str:
+    """Return a name such that matplotlib takes no part of it for a formula."""
+    return name.replace('$', r'\$')
+
+
 def fractions(palette: Palette) -> list[tuple[float, ...]]:
     """Return colours as matplotlib has them, 0 to 1."""
     return [tuple(c / 255 for c in color) for color in palette]

@@ -9,9 +9,9 @@ One thread reads and decodes ahead of the network, another scores, draws and wri
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -35,6 +35,9 @@ AHEAD = 4
 
 REFERENCE_EVERY = 25
 """Frames between two runs of the reference."""
+
+NAMED = 5
+"""Images that cannot be read of which the result says why."""
 
 COPIES = 16
 """Messages that are copied at once where no image comes between."""
@@ -108,7 +111,8 @@ def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveS
                 outputs.write(answer.frame, answer.segmentation, scores)
                 bar.update()
 
-        steps = _ahead(_steps(bag, cameras, settings))
+        # Closed before the bag is, should anything fail: a thread still reads from it.
+        steps = stack.enter_context(closing(_ahead(_steps(bag, cameras, settings))))
         _behind(finish, _answers(segmenter, steps, settings, drive.reference_ms))
         drive.cameras = [camera.finished(bag) for camera in cameras.values()]
         drive.error = _troubles(bag, drive.cameras)
@@ -142,7 +146,7 @@ def _answers(
         yield _Answer(copies, frame, segmentation, 1e3 * (perf_counter() - start))
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
+def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """Yield items that a thread makes ahead of their use."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
@@ -167,8 +171,8 @@ def _behind(work: Callable[[T], None], items: Iterable[T]) -> None:
 def _troubles(bag: Bag, cameras: Sequence[CameraScores]) -> str:
     """Say what was lost, or nothing."""
     lost = [
-        f'{len(camera.failed)} of {camera.frames_in} images of {camera.topic} could not be read, '
-        f'the first: {camera.failed[0]}'
+        f'{camera.frames_in - len(camera.stamps)} of {camera.frames_in} images of {camera.topic} '
+        f'could not be read, the first: {camera.failed[0]}'
         for camera in cameras
         if camera.failed
     ]
@@ -192,7 +196,8 @@ class _Camera:
         try:
             stamp, frame_id, image = bag.to_rgb(message)
         except BagError as error:
-            self.scores.failed.append(str(error))
+            if len(self.scores.failed) < NAMED:
+                self.scores.failed.append(str(error))
             return
         truth = self.folder.labels(index, stamp) if self.folder else None
         frame = Frame(message.topic, stamp, frame_id, message.time, image, truth)

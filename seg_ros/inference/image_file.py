@@ -59,7 +59,7 @@ def decode_labels(
         of the labels, say), or a JPEG, which changes ids.
     """
     found, labels = 'a JPEG, which changes ids', None
-    if not bytes(content[:3]) == JPEG:
+    if bytes(content[:3]) != JPEG:
         labels = _decode(content, cv2.IMREAD_UNCHANGED)
         found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
     if labels is None or labels.ndim != 2 or labels.dtype != f'uint{bits}':

@@ -39,7 +39,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['weights/*.safetensors', 'py.typed'], f'{NAME}.evaluation': ['*.html']},
+    package_data={
+        NAME: ['weights/*.safetensors', 'py.typed'],
+        f'{NAME}.evaluation.reports': ['*.html'],
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

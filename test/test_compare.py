@@ -7,12 +7,15 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+import re
 
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.comparison import Change, Limits, read_result, regressions, table
-from seg_ros.evaluation.comparison_table import (
+from seg_ros.evaluation.reports.comparison import Change, Limits, read_result, regressions, table
+from seg_ros.evaluation.reports.comparison_report import write_comparison_report
+from seg_ros.evaluation.reports.comparison_table import (
+    best,
     figures_table,
     machines_differ,
     pareto_front,
@@ -207,6 +210,17 @@ def test_rows_by_hand() -> None:
     ]
 
 
+def test_best_of_each_column() -> None:
+    worse = changed(
+        miou=0.6, flicker=0.04, fps=20.0, latency_ms={'p50': 50.0, 'p95': 60.0}, confidence=0.99
+    )
+    rows = [row(worse, 'b', 'b'), row(BASE, 'a', 'a')]
+    assert best(rows) == {
+        'miou': 0.7, 'flicker': 0.02, 'p50': 40.0, 'p95': 50.0, 'fps': 25.0, 'ratio': 2.0
+    }  # fmt: skip
+    assert best(rows[:1]) == {}
+
+
 def test_machines_of_one_speed_compare() -> None:
     rows = [row(changed(reference_ms=ms), 'a', 'a') for ms in (20.0, 22.0)]
     assert not machines_differ(rows)
@@ -222,6 +236,34 @@ def test_names_are_unique() -> None:
     assert unique_names(['x/a.json', 'y/b.json']) == ['a', 'b']
     assert unique_names(['/x/a.json', '/y/a.json', '/y/b.json']) == ['x/a', 'y/a', 'y/b']
     assert unique_names(['/x/a.json', '/x/a.json']) == ['x/a (1)', 'x/a (2)']
+
+
+@pytest.mark.parametrize(
+    ('results', 'headings'),
+    [
+        ([BASE] * 12, ['What does accuracy cost?', 'Which classes differ?']),
+        ([BASE], ['What does accuracy cost?']),
+        ([EVALUATED, EVALUATED], ['Which classes differ?']),
+        ([BASE, changed(miou=None, iou=None)], ['What does accuracy cost?']),
+        ([changed(miou=None, iou=None)], []),
+        ([BASE, changed(iou={'tree': 0.5})], ['What does accuracy cost?']),
+    ],
+    ids=['many', 'one', 'no latency', 'one without labels', 'no labels', 'other classes'],
+)
+@pytest.mark.filterwarnings('error')
+def test_report_shows_what_there_is(results, headings, tmp_path) -> None:
+    rows = [row(result, f'{i}', 'a.json') for i, result in enumerate(results)]
+    write_comparison_report(tmp_path / 'a.html', 'title', rows, [])
+    found = re.findall('<h2[^>]*>([^<]*)<', (tmp_path / 'a.html').read_text())
+    always = ['Which one is the best?', 'How were they made?']
+    assert set(found) == {*headings, *always} and len(found) == len(headings) + 2
+
+
+def test_names_are_shown_as_they_are(tmp_path) -> None:
+    rows = [row(BASE, name, 'a.json') for name in ('$a_{1$', '_b')]
+    write_comparison_report(tmp_path / 'a.html', 'title', rows, [])
+    texts = re.findall(r'> ?([^<]*)</text>', (tmp_path / 'a.html').read_text())
+    assert texts.count('$a_{1$') == texts.count('_b') == 2
 
 
 # The command

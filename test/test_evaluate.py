@@ -26,7 +26,7 @@ from seg_ros.datasets.cityscapes import cityscapes, LABEL_IDS
 from seg_ros.evaluation.boundary import BoundaryScores, TOLERANCE
 from seg_ros.evaluation.cityscapes import instance_files, read_instances, write_submission
 from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
-from seg_ros.evaluation.dataset_report import confusions, error_map, Gallery, SHOWN
+from seg_ros.evaluation.reports.dataset_report import confusions, error_map, Gallery, SHOWN
 from seg_ros.evaluation.scores import Scores
 from seg_ros.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from seg_ros.inference.image_file import read_image, write_image

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.bag import read_images, read_labels, topics
-from seg_ros.evaluation.bag_clock import BagClock
-from seg_ros.evaluation.bag_writer import BagWriter
+from seg_ros.evaluation.bags.bag import read_images, read_labels, topics
+from seg_ros.evaluation.bags.writer import BagWriter
 from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
 from seg_ros.evaluation.live import LiveEvaluation
+from seg_ros.evaluation.live_clock import BagClock
 from seg_ros.evaluation.live_drive import Drive, match
 from seg_ros.inference.labels import CAMVID
 from seg_ros.inference.segmenter import Segmenter

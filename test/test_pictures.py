@@ -271,6 +271,6 @@ def test_classes_keep_colours_like_their_own() -> None:
 
 def test_the_networks_own_palette_stays() -> None:
     assert PALETTES == ('model', 'colorblind')
-    assert with_palette(CAMVID, 'model') is CAMVID
+    assert with_palette(CAMVID, 'model') == CAMVID
     with pytest.raises(ValueError, match="palette: expected one of model, .*found 'pretty'"):
         with_palette(CAMVID, 'pretty')

@@ -14,8 +14,8 @@ from rosbags.highlevel import AnyReader
 
 from seg_ros.__main__ import main
 from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.bag import read_images, read_labels, read_messages, topics
-from seg_ros.evaluation.bag_writer import BagWriter
+from seg_ros.evaluation.bags.bag import read_images, read_labels, read_messages, topics
+from seg_ros.evaluation.bags.writer import BagWriter
 from seg_ros.evaluation.dataset import evaluate
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from seg_ros.inference.image_file import decode_image, encode_image, read_video, write_image

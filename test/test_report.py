@@ -15,16 +15,17 @@ import subprocess
 import numpy as np
 import pytest
 
-from seg_ros.evaluation.comparison_report import write_comparison_report
-from seg_ros.evaluation.comparison_table import row
-from seg_ros.evaluation.dataset_report import Gallery, write_dataset_report
 from seg_ros.evaluation.drive import CameraScores, DriveScores, FrameScores
-from seg_ros.evaluation.drive_plots import POINTS, thinned
-from seg_ros.evaluation.drive_report import DETAILED, write_drive_report
-from seg_ros.evaluation.report import Code, Link, Section, thumbnail, write_report
+from seg_ros.evaluation.reports.comparison_report import write_comparison_report
+from seg_ros.evaluation.reports.comparison_table import row
+from seg_ros.evaluation.reports.dataset_report import Gallery, write_dataset_report
+from seg_ros.evaluation.reports.drive_plots import POINTS, thinned
+from seg_ros.evaluation.reports.drive_report import DETAILED, write_drive_report
+from seg_ros.evaluation.reports.report import Code, Link, Section, write_report
 from seg_ros.evaluation.scores import Scores
 from seg_ros.inference.image_file import read_image
 from seg_ros.inference.labels import LabelSet
+from seg_ros.inference.overlay import thumbnail
 
 BROWSER = next(
     filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))),
@@ -522,6 +523,14 @@ def test_what_is_written_is_escaped(tmp_path) -> None:
     assert 'script' not in page.tags
     assert page.rows[1] == [bad, bad]
     assert_sound(page)
+
+
+def test_names_are_no_formulas(tmp_path) -> None:
+    names = ['$a_{1$.mcap', '_b.mcap']
+    drives = [DriveScores(f'/{name}', '', [camera(frames=2)]) for name in names]
+    write_drive_report(tmp_path / 'a.html', 'a', '', drives, LABELS, SETTINGS)
+    source = (tmp_path / 'a.html').read_text()
+    assert all(re.search(f'{re.escape(name)}</text>', source) for name in names)
 
 
 def test_thumbnails_are_small_copies() -> None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..inference.image_file import Image
 from ..inference.labels import IGNORE, LabelSet
+from ..inference.overlay import thumbnail
 from .confusion_matrix import ConfusionMatrix, mean
 from .latency import percentiles
-from .report import thumbnail
 
 LOW_CONFIDENCE = 0.75
 """Below this mean probability of a frame's winning classes a frame counts as unsure."""

@@ -17,8 +17,8 @@ from ..inference.image_file import VideoWriter
 from ..inference.labels import LabelSet
 from ..inference.overlay import overlay, Panel
 from ..inference.segmenter import Segmentation
-from .bag import Bag, BagError, Message
-from .bag_writer import BagWriter
+from .bags.bag import Bag, BagError, Message
+from .bags.writer import BagWriter
 from .drive import FrameScores
 from .truth import Frame
 

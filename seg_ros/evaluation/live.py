@@ -7,7 +7,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,18 +15,12 @@ from numpy.typing import NDArray
 
 from ..inference.image_file import Image
 from ..inference.labels import LabelSet
-from ..inference.overlay import colorize
-from . import live_plots
+from ..inference.overlay import colorize, thumbnail
 from .confusion_matrix import ConfusionMatrix
 from .latency import percentiles
-from .plots import iou_plot, latency_plot
-from .report import Figure, legend, number, picture, plot, Section, thumbnail, write_report
 
 SHOWN = 6
 """Frames that the report shows."""
-
-GAPS = 5
-"""Longest gaps that the report lists."""
 
 EARLY_NS = 20_000_000
 """A mask may seem to come this long before its image, as moments are estimates."""
@@ -109,16 +102,16 @@ class LiveEvaluation:
     def __init__(
         self, labels: LabelSet, stamps: Sequence[int], truth: Iterable[tuple[int, Image]] = ()
     ) -> None:
-        self._labels = labels
-        self._stamps = list(stamps)
+        self.labels = labels
+        self.stamps = list(stamps)
         self._truth = iter(truth)
         self._next_truth: tuple[int, Image] | None = next(self._truth, None)
         self._has_truth = self._next_truth is not None
         self._matrix = ConfusionMatrix(len(labels))
         self._heard = array('q')
         self._received = array('q')
-        chosen = np.linspace(0, len(self._stamps) - 1, SHOWN + 2).round().astype(int)[1:-1]
-        self._shown: dict[int, dict[str, Image]] = {self._stamps[i]: {} for i in chosen}
+        chosen = np.linspace(0, len(self.stamps) - 1, SHOWN + 2).round().astype(int)[1:-1]
+        self.shown: dict[int, dict[str, Image]] = {self.stamps[i]: {} for i in chosen}
 
     def add_mask(self, stamp: int, received: int, mask: Image) -> None:
         """
@@ -139,17 +132,17 @@ class LiveEvaluation:
                     'parameter output_size to camera'
                 )
             self._matrix.update(mask, truth)
-        if stamp in self._shown:
-            shown = self._shown[stamp]
-            shown['what the network sees'] = colorize(thumbnail(mask), self._labels.palette)
+        if stamp in self.shown:
+            shown = self.shown[stamp]
+            shown['what the network sees'] = colorize(thumbnail(mask), self.labels.palette)
             if truth is not None:
-                shown['ground truth'] = colorize(thumbnail(truth), self._labels.palette)
+                shown['ground truth'] = colorize(thumbnail(truth), self.labels.palette)
 
     def add_overlay(self, stamp: int, image: Image) -> None:
         """Take an overlay, uint8 RGB (H, W, 3)."""
-        if stamp in self._shown:
+        if stamp in self.shown:
             small = thumbnail(image, cv2.INTER_AREA)
-            self._shown[stamp] = {'overlay': small, **self._shown[stamp]}
+            self.shown[stamp] = {'overlay': small, **self.shown[stamp]}
 
     def _find_truth(self, stamp: int) -> Image | None:
         while self._next_truth is not None and self._next_truth[0] < stamp:
@@ -183,7 +176,7 @@ class LiveEvaluation:
 
     def scores(self) -> dict[str, Any]:
         """Return ``miou`` and ``iou`` by class; None without ground truth."""
-        iou = dict(zip(self._labels.names, self._matrix.iou().tolist()))
+        iou = dict(zip(self.labels.names, self._matrix.iou().tolist()))
         return {
             'miou': self._matrix.miou() if self._has_truth else None,
             'iou': iou if self._has_truth else None,
@@ -195,99 +188,10 @@ class LiveEvaluation:
 
         :param published: when each of the drive's images was, as ``received`` is.
         """
-        timing = self.answers(self._stamps, published).timing()
+        timing = self.answers(self.stamps, published).timing()
         return {
             'frames_in': timing['frames_in'],
             'frames_out': timing['frames_out'],
             'latency_ms': timing['age_ms'],
             **self.scores(),
         }
-
-    def report(self, path: Path, title: str, subtitle: str, published: Sequence[int]) -> None:
-        """Write what :meth:`write` does of a drive of which each image was published once."""
-        self.write(path, title, subtitle, self.answers(self._stamps, published))
-
-    def write(self, path: Path, title: str, subtitle: str, answers: Answers) -> None:
-        """Write the figures, plots and some frames as an HTML page."""
-        timing, scores = answers.timing(), self.scores()
-        age = timing['age_ms']
-        share = timing['frames_out'] / max(1, timing['frames_in'])
-        facts = [
-            ('images played', timing['frames_in']),
-            ('masks received', f'{timing["frames_out"]} ({share:.1%})'),
-            ('median age of a mask', f'{number(age["p50"], ".0f")} ms'),
-            ('95th percentile', f'{number(age["p95"], ".0f")} ms'),
-            ('masks a second', number(timing['rate_hz'], '.1f')),
-            ('longest gap', f'{number(timing["longest_gap_ms"], ".0f")} ms'),
-        ]
-        sections = [self._pictures(), *_timing_sections(answers)]
-        if scores['miou'] is not None:
-            facts.append(('mean IoU', f'{scores["miou"]:.3f}'))
-            drawing = iou_plot(scores['iou'], self._labels)
-            sections.append(
-                Section(
-                    'Which classes are seen well?',
-                    "Intersection over union with the drive's labels; 1 is perfect.",
-                    [plot(drawing, 'intersection over union of each class')],
-                )
-            )
-        write_report(path, title, subtitle, facts, sections)
-
-    def _pictures(self) -> Section:
-        """Return the part of a report that shows frames, each in a row."""
-        kinds = list(dict.fromkeys(kind for images in self._shown.values() for kind in images))
-        figures = [
-            picture(images[kind], f'{kind}, {(stamp - self._stamps[0]) / 1e9:.1f} s')
-            if kind in images
-            else Figure()
-            for stamp, images in self._shown.items()
-            if images
-            for kind in kinds
-        ]
-        return Section(
-            'What came back',
-            'As a subscriber in another process received it.',
-            figures,
-            legend(self._labels),
-            columns=max(2, len(kinds)),
-        )
-
-
-def _timing_sections(answers: Answers) -> list[Section]:
-    """Return the parts of a report on age, gaps and rate; none where no mask came."""
-    if not answers.answered.any():
-        return []
-    ages = answers.age_ms[answers.answered]
-    marks = {'median': np.median(ages), '95 %': np.percentile(ages, 95)}
-    rows = live_plots.longest_gaps(answers.played, answers.received, *answers.gaps(), GAPS)
-    return [
-        Section(
-            'How old was a mask when it came?',
-            'From the moment its image was played to the arrival of the mask, transport both ways '
-            'included.',
-            [
-                plot(
-                    live_plots.age_plot(answers.played, answers.age_ms),
-                    'age of each mask over time',
-                ),
-                plot(latency_plot(ages.tolist(), marks), 'how many masks had which age'),
-            ],
-            columns=1,
-        ),
-        Section(
-            'How many masks a second?',
-            'The space below the line of the images is what was dropped.',
-            [
-                plot(
-                    live_plots.rate_plot(answers.played, answers.received),
-                    'images and masks a second over time',
-                )
-            ],
-        ),
-        Section(
-            'Where were the longest gaps?',
-            'A planner has to get by that long without a new mask.',
-            head=('after', 'without a mask', 'images dropped'),
-            table=rows,
-        ),
-    ]

@@ -7,9 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from .bag import Bag, read_images, read_labels
-from .bag_clock import BagClock
+from .bags.bag import Bag, read_images, read_labels
 from .live import Answers, LiveEvaluation
+from .live_clock import BagClock
 
 UNANSWERED_NS = 10**9
 """An image played this shortly before an interruption may still have got its mask."""

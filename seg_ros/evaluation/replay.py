@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..datasets.dataset import IdTable
 from ..inference.labels import LabelSet
 from ..inference.segmenter import Segmentation, Segmenter
-from .bag import Bag, BagError, Message
+from .bags.bag import Bag, BagError, Message
 from .drive import CameraScores, DriveScores, FrameScores
 from .drive_outputs import DriveOutputs, Outputs
 from .flicker import Flicker

@@ -13,6 +13,9 @@ import numpy as np
 from .image_file import Image
 from .labels import IGNORE, LabelSet, Palette
 
+THUMBNAIL = 480
+"""Pixels across a small copy of a frame."""
+
 MIN_LINE = 16
 """Height in pixels of the smallest line of text that can be read."""
 
@@ -167,3 +170,17 @@ def _paste(picture: Image, part: Image, x: int, y: int) -> None:
     """Copy a part into a picture, its upper left corner at (x, y); what sticks out is cut off."""
     window = picture[y : y + len(part), x : x + part.shape[1]]
     window[:] = part[: len(window), : window.shape[1]]
+
+
+def thumbnail(image: Image, interpolation: int = cv2.INTER_NEAREST) -> Image:
+    """
+    Return a copy of an image, (H, W, ...), no wider than :data:`THUMBNAIL`.
+
+    :param interpolation: OpenCV's; the default is for ids, ``INTER_AREA`` for photographs.
+    """
+    height, width = image.shape[:2]
+    if width <= THUMBNAIL:
+        return image.copy()
+    return cv2.resize(
+        image, (THUMBNAIL, round(height * THUMBNAIL / width)), interpolation=interpolation
+    )

@@ -11,7 +11,7 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..evaluation.comparison_table import Row
+    from ..evaluation.reports.comparison_table import Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Print and return the results as rows of a table."""
-    from ..evaluation.comparison import read_result
-    from ..evaluation.comparison_table import row, unique_names, warnings
+    from ..evaluation.reports.comparison import read_result
+    from ..evaluation.reports.comparison_table import row, unique_names, warnings
 
     if args.report and Path(args.report).is_dir():
         raise ValueError(f'--report: expected a file to write; found the folder {args.report}')
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for text in cautions:
         print(f'Warning: {text}', file=sys.stderr)
     if args.report:
-        from ..evaluation.comparison_report import write_comparison_report
+        from ..evaluation.reports.comparison_report import write_comparison_report
 
         write_comparison_report(args.report, 'Results side by side', rows, cautions)
     return {'results': [r._asdict() for r in rows], 'warnings': cautions}
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _show(rows: Sequence[Row]) -> None:
     """Print a table, a line for each result."""
-    from ..evaluation.comparison_table import figures_table
+    from ..evaluation.reports.comparison_table import figures_table
 
     lines = figures_table(rows)
     widths = [max(map(len, column)) for column in zip(*lines)]

@@ -56,8 +56,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     :raises CheckFailed: no mask came back, or a process failed.
     """
-    from ..evaluation.bag import read_labels, read_stamps, topics
+    from ..evaluation.bags.bag import read_labels, read_stamps, topics
     from ..evaluation.live import LiveEvaluation
+    from ..evaluation.reports.live_report import write_live_report
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
     from ..inference.labels import CAMVID
     from ..inference.palette import with_palette
@@ -83,9 +84,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             f'{answered}; the node ended with exit code {node.returncode}. Its log above says why',
             result,
         )
-    evaluation.report(
-        out / 'report.html', 'A drive through the node', f'{args.model} on {drive}', published
-    )
+    title, subtitle = 'A drive through the node', f'{args.model} on {drive}'
+    answers = evaluation.answers(stamps, published)
+    write_live_report(out / 'report.html', title, subtitle, evaluation, answers)
     write_json(out / 'report.json', result)
     latency, miou = result['latency_ms'], result['miou']
     print(
@@ -100,8 +101,8 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
     """Return the bag to play and its image topic; what is no bag yet becomes one."""
     from tqdm import tqdm
 
-    from ..evaluation.bag import image_topic
-    from ..evaluation.bag_writer import BagWriter
+    from ..evaluation.bags.bag import image_topic
+    from ..evaluation.bags.writer import BagWriter
     from ..inference import image_file
     from .sample_drive import write_drive
 

@@ -76,8 +76,8 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any] | None:
     from ..datasets.catalog import open_dataset
     from ..datasets.dataset import Dataset
     from ..evaluation.cityscapes import instance_files, read_instances, write_submission
-    from ..evaluation.dataset_report import Gallery, write_dataset_report
     from ..evaluation.processes import rank, world_size
+    from ..evaluation.reports.dataset_report import Gallery, write_dataset_report
     from ..evaluation.scores import Scores
     from ..inference.labels import CAMVID
 
@@ -145,7 +145,7 @@ def _of_dataset(
 
 def _of_bag(path: str) -> Iterator[tuple[int, str, Image, Image]]:
     """Yield the same of this process's share of a bag."""
-    from ..evaluation.bag import read_labelled_images
+    from ..evaluation.bags.bag import read_labelled_images
     from ..evaluation.processes import rank, world_size
 
     for i, pair in enumerate(read_labelled_images(path)):

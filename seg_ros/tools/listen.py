@@ -22,8 +22,8 @@ from . import CheckFailed
 from ._model import add_model_arguments, add_palette_argument, make_segmenter, used
 
 if TYPE_CHECKING:
-    from ..evaluation.bag_clock import BagClock
     from ..evaluation.live import LiveEvaluation
+    from ..evaluation.live_clock import BagClock
     from ..evaluation.live_drive import Drive
     from ..inference.image_file import Image
     from ..inference.segmenter import Segmenter
@@ -87,9 +87,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.dry_run:
         print('\n'.join(drive.topics))
         return {'topics': drive.topics}
-    from ..evaluation.bag import read_labels
-    from ..evaluation.bag_clock import BagClock
+    from ..evaluation.bags.bag import read_labels
     from ..evaluation.live import LiveEvaluation
+    from ..evaluation.live_clock import BagClock
+    from ..evaluation.reports.live_report import write_live_report
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
     from ..inference.palette import with_palette
     from ._result import write_json
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.out:
             out = Path(args.out)
             title, subtitle = 'A drive through the running node', f'{args.mask} for {args.bag}'
-            evaluation.write(out / 'report.html', title, subtitle, answers)
+            write_live_report(out / 'report.html', title, subtitle, evaluation, answers)
             write_json(out / 'report.json', result)
     _judge(result)
     return result
@@ -143,7 +144,7 @@ def _receive(
     signals: Sequence[int],
 ) -> dict[int, set[bytes]]:
     """Take what comes until the bag has been played; return the masks' digests, if wanted."""
-    from ..evaluation.bag_writer import BagWriter
+    from ..evaluation.bags.writer import BagWriter
     from ..nodes.recorder import Recorder
 
     digests: dict[int, set[bytes]] = {}
@@ -229,7 +230,7 @@ def _check(
     """Compute the masks that came; return how many were ``compared`` and which are different."""
     from tqdm import tqdm
 
-    from ..evaluation.bag import Bag
+    from ..evaluation.bags.bag import Bag
 
     compared, different = 0, []
     progress = tqdm(total=len(digests), desc='computing masks', unit='frame', disable=None)

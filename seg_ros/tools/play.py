@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Play the bag; return how many messages were published, by topic and in all."""
-    from ..evaluation.bag import read_messages
+    from ..evaluation.bags.bag import read_messages
     from ..nodes.player import play
 
     times: dict[str, list[int]] = {}

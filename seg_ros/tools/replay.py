@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
 
     :raises CheckFailed: a bag or a frame was damaged, or a score is worse than the baseline's.
     """
-    from ..evaluation.comparison import check_kind, read_result, REPLAY
     from ..evaluation.fleet import find_bags
     from ..evaluation.processes import process_group
+    from ..evaluation.reports.comparison import check_kind, read_result, REPLAY
     from ..inference.segmenter import choose_device
 
     _check(args)
@@ -189,7 +189,7 @@ def _report(
     drawn: LabelSet,
     scores: dict[str, Any],
 ) -> None:
-    from ..evaluation.drive_report import write_drive_report
+    from ..evaluation.reports.drive_report import write_drive_report
 
     height, width = scores['input_size']
     settings = {
@@ -241,7 +241,7 @@ def _compare(
     args: argparse.Namespace, baseline: dict[str, Any], scores: dict[str, Any]
 ) -> list[str]:
     """Hold the scores against the baseline's; print what moved, return what got worse."""
-    from ..evaluation.comparison import Limits, regressions, table
+    from ..evaluation.reports.comparison import Limits, regressions, table
 
     limits = Limits(args.max_miou_drop, args.max_flicker_rise, args.max_latency_rise)
     try:

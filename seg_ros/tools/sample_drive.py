@@ -59,7 +59,7 @@ def write_drive(
     from tqdm import tqdm
 
     from ..datasets.sample_drive import SampleDrive
-    from ..evaluation.bag_writer import BagWriter
+    from ..evaluation.bags.writer import BagWriter
 
     drive = SampleDrive(seed=seed, frames=frames, size=size, rate=rate)
     counts = np.zeros(256, np.int64)

@@ -23,7 +23,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.rosbag2.storage_mcap import lz4_decompress, zstd  # type: ignore[attr-defined]
 
-from .bag_recovery import FORMATS, Record, Scan
+from .recovery import FORMATS, Record, Scan
 
 DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     '': bytes,

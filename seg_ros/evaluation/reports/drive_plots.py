@@ -14,8 +14,8 @@ from matplotlib.ticker import PercentFormatter
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.labels import LabelSet
-from .drive import CameraScores, Stretch
+from ...inference.labels import LabelSet
+from ..drive import CameraScores, Stretch
 from .plots import canvas, FAINT, fractions, INK, LINE, literal, plain
 
 POINTS = 600

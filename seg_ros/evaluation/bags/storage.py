@@ -18,8 +18,8 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2.storage_mcap import zstd  # type: ignore[attr-defined]
 import yaml
 
-from .bag_records import McapScan, Ros1Scan
-from .bag_recovery import doubt, Scan, SqliteScan
+from .records import McapScan, Ros1Scan
+from .recovery import doubt, Scan, SqliteScan
 
 _SCANS: dict[str, Callable[[Path], Scan]] = {
     '.mcap': McapScan,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..inference import encodings
-from ..inference.image_file import decode_image, decode_labels, Image
+from ...inference import encodings
+from ...inference.image_file import decode_image, decode_labels, Image
 
 
 def to_rgb(message: Any) -> Image:

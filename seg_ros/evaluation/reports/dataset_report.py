@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.image_file import Image
-from ..inference.labels import IGNORE, LabelSet
-from ..inference.overlay import colorize
+from ...inference.image_file import Image
+from ...inference.labels import IGNORE, LabelSet
+from ...inference.overlay import colorize, thumbnail
+from ..processes import gathered
+from ..scores import Scores
 from .plots import confusion_plot, iou_plot
-from .processes import gathered
-from .report import Figure, legend, picture, plot, Section, thumbnail, write_report
-from .scores import Scores
+from .report import Figure, legend, picture, plot, Section, write_report
 
 SHOWN = 4
 """Frames of each kind, best and worst, that the report shows."""

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inference.labels import LabelSet
-from ..inference.overlay import colorize, overlay
-from .confusion_matrix import ConfusionMatrix
+from ...inference.labels import LabelSet
+from ...inference.overlay import colorize, overlay
+from ..confusion_matrix import ConfusionMatrix
+from ..drive import CameraScores, LOW_CONFIDENCE, SHOWN, Stretch, WorstFrame
+from ..latency import percentiles
 from .dataset_report import confusions, error_map
-from .drive import CameraScores, LOW_CONFIDENCE, SHOWN, Stretch, WorstFrame
 from .drive_plots import CLASSES, frames_a_point, in_view, MEASURES, share_plot, timeline_plot
-from .latency import percentiles
 from .plots import confusion_plot, iou_plot, latency_plot
 from .report import Figure, legend, Link, number, picture, plot, Section, SPACE
 

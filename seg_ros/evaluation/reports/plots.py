@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.labels import LabelSet, Palette
+from ...inference.labels import LabelSet, Palette
 
 READABLE = 24
 """Classes up to which a cell of the confusion matrix has room for its figure."""

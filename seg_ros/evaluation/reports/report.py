@@ -16,24 +16,20 @@ from pathlib import Path
 import re
 from typing import Any, NamedTuple, TYPE_CHECKING
 
-import cv2
 from jinja2 import Environment
 
-from ..inference.files import write_atomically
-from ..inference.image_file import encode_image, Image
-from ..inference.labels import LabelSet
+from ...inference.files import write_atomically
+from ...inference.image_file import encode_image, Image
+from ...inference.labels import LabelSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
-
-WIDTH = 480
-"""Pixels across a picture in a report."""
 
 SPACE = '\N{NO-BREAK SPACE}'
 """Between a figure and its unit."""
 
 QUALITY = 80
-"""Of its photographs, as JPEG."""
+"""Of a picture, as JPEG."""
 
 SCALE = 10.9
 """Points of a plot in a letter's height; 9 inches then fill the page."""
@@ -108,18 +104,6 @@ def number(value: float | None, form: str = '.3f') -> str:
     return '–' if value is None or isnan(value) else format(value, form)
 
 
-def thumbnail(image: Image, interpolation: int = cv2.INTER_NEAREST) -> Image:
-    """
-    Return a copy of an image, (H, W, ...), no wider than a report shows it.
-
-    :param interpolation: OpenCV's; the default is for ids, ``INTER_AREA`` for photographs.
-    """
-    height, width = image.shape[:2]
-    if width <= WIDTH:
-        return image.copy()
-    return cv2.resize(image, (WIDTH, round(height * WIDTH / width)), interpolation=interpolation)
-
-
 def picture(image: Image, caption: str = '', anchor: str = '', link: Link | None = None) -> Figure:
     """Return an RGB image, uint8 (H, W, 3), as a figure."""
     content = base64.b64encode(encode_image(image, '.jpg', QUALITY)).decode()
@@ -191,7 +175,9 @@ def write_report(
     :param facts: (name, value) of the figures that head the page.
     :raises OSError: it cannot be written.
     """
-    source = (resources.files('seg_ros') / 'evaluation' / 'report.html').read_text('utf-8')
+    source = (resources.files('seg_ros') / 'evaluation' / 'reports' / 'report.html').read_text(
+        'utf-8'
+    )
     page = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(source)

@@ -9,8 +9,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from ..inference.labels import LabelSet
-from .drive import CameraScores, DriveScores, result
+from ...inference.labels import LabelSet
+from ..drive import CameraScores, DriveScores, result
 from .drive_plots import fleet_plot
 from .drive_sections import (
     Camera,

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..inference.image_file import Image
-from .bag_image import to_labels, to_rgb
-from .bag_records import DECOMPRESS
-from .bag_storage import open_recording, remedy
-from .bag_types import BagError as BagError
-from .bag_types import COMPRESSED, IMAGE, MessageTypes
-from .bag_types import Message as Message
+from ...inference.image_file import Image
+from .image import to_labels, to_rgb
+from .records import DECOMPRESS
+from .storage import open_recording, remedy
+from .types import BagError as BagError
+from .types import COMPRESSED, IMAGE, MessageTypes
+from .types import Message as Message
 
 LABELS = 'labels'
 """Last part of the name of a topic that holds class ids rather than what a camera saw."""

@@ -25,9 +25,9 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
-from ..inference.image_file import Image
+from ...inference.image_file import Image
 from .bag import Bag
-from .bag_types import BagError, COMPRESSED, IMAGE, Message
+from .types import BagError, COMPRESSED, IMAGE, Message
 
 _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 _FOREVER = QosTime(9223372036, 854775807)

@@ -3,6 +3,7 @@
 """The command `replay`: the same scores as `evaluate`, outputs that are whole, faults named."""
 
 import json
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from seg_ros.__main__ import main
+from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.sample_drive import SampleDrive
 from seg_ros.evaluation.bags.bag import read_images, read_labels, read_messages, topics
 from seg_ros.evaluation.bags.writer import BagWriter
@@ -22,6 +24,7 @@ from seg_ros.inference.image_file import decode_image, encode_image, read_video,
 from seg_ros.inference.overlay import overlay
 from seg_ros.inference.segmenter import Segmenter
 
+CAMVID = os.environ.get('SEG_ROS_CAMVID')
 FRAMES = 8
 SIZE = (128, 96)
 IMAGES, LABELS = '/camera/image_raw', '/camera/labels'
@@ -89,6 +92,36 @@ def test_any_bag_scores_as_the_data_set_does(kind, frames, segmenter, tmp_path):
     assert found['drives'][0]['cameras'][IMAGES]['timeline']['stamp_ns'] == stamps
 
 
+@pytest.mark.skipif(CAMVID is None, reason='SEG_ROS_CAMVID does not name the folder of CamVid')
+@pytest.mark.parametrize('kind', ['sqlite3', 'mcap_chunk_zstd', 'ros1', 'compressed'])
+def test_camvid_scores_as_evaluate_does(kind, tmp_path):
+    assert main([
+        'evaluate', '--dataset', 'camvid', '--root', CAMVID, '--split', 'val',
+        '--json', str(tmp_path / 'evaluate.json'),
+    ]) == 0  # fmt: skip
+    expected = json.loads((tmp_path / 'evaluate.json').read_text())
+    val = camvid(CAMVID, 'val')
+    frames = [(10**9 + round(i * 10**9 / 15), *val[i]) for i in range(len(val))]
+    path = tmp_path / 'val'
+    if kind == 'compressed':  # the very files, as a camera that compresses would send them
+        with BagWriter(path) as writer:
+            for i, (stamp, _, labels) in enumerate(frames):
+                content = Path(val.source(i)).read_bytes()
+                writer.write_compressed_image(f'{IMAGES}/compressed', content, 'jpeg', stamp, 'c')
+                writer.write_image(LABELS, labels, stamp, 'c', 'mono8')
+    else:
+        path = write_bag(path, kind, frames)
+    results = []
+    for name in ('first', 'second'):
+        result = tmp_path / f'{name}.json'
+        assert main(['replay', str(path), '--labels', LABELS, '--json', str(result)]) == 0
+        results.append(json.loads(result.read_text()))
+    assert without_times(results[0]) == without_times(results[1])
+    assert results[0]['frames_out'] == 101
+    for key in ('miou', 'iou', 'pixel_accuracy'):
+        assert results[0][key] == expected[key]
+
+
 @pytest.mark.parametrize('image_format', ['png', 'jpg'])
 def test_compressed_images_score_as_their_pixels_do(image_format, frames, segmenter, tmp_path):
     path = write_bag(tmp_path / 'drive', 'mcap_chunk_zstd', frames, image_format=image_format)
@@ -106,6 +139,7 @@ def test_twice_is_the_same(bag, tmp_path):
     more = scores(
         tmp_path, bag, '--labels', LABELS, '--out', tmp_path / 'out', '--video', tmp_path / 'v.mp4'
     )
+    assert (more.pop('confidence_image'), first.pop('confidence_image')) == (True, False)
     assert without_times(more) == without_times(first)
 
 

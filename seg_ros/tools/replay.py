@@ -130,7 +130,8 @@ def _replay(
     troubles = [f'{drive.bag}: {drive.error}' for drive in drives if drive.error]
     if not any(drive.cameras for drive in drives):
         raise ValueError('\n'.join(troubles))
-    scores = {**used(segmenter), 'palette': args.palette, **result(drives)}
+    made = {'palette': args.palette, 'confidence_image': bool(args.out)}
+    scores = {**used(segmenter), **made, **result(drives)}
     if args.report:
         _report(args, drives, drawn, scores)
     _show(scores, drives)

@@ -210,6 +210,8 @@ def _latency_change(old: Result, new: Result, limit: float) -> Change:
     kinds = [str(result.get('device')).partition(':')[0] for result in (old, new)]
     if kinds[0] != kinds[1]:
         note = f'not compared: measured on {kinds[0]} before, on {kinds[1]} now'
+    elif old.get('confidence_image') != new.get('confidence_image'):
+        note = 'not compared: one of the two made confidence images as well (--out)'
     elif before is None or now is None:
         note = 'not compared: not measured in both'
     else:

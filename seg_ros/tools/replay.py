@@ -127,7 +127,11 @@ def _replay(
         drives = replay_all(partial(make_segmenter, args), jobs, args.jobs)
     if rank() > 0:
         return None
-    troubles = [f'{drive.bag}: {drive.error}' for drive in drives if drive.error]
+    troubles = [
+        drive.error if drive.bag in drive.error else f'{drive.bag}: {drive.error}'
+        for drive in drives
+        if drive.error
+    ]
     if not any(drive.cameras for drive in drives):
         raise ValueError('\n'.join(troubles))
     made = {'palette': args.palette, 'confidence_image': bool(args.out)}

@@ -8,4 +8,5 @@ import sys
 
 from seg_ros.__main__ import main
 
-sys.exit(main([Path(sys.argv[0]).name, *sys.argv[1:]]))
+if __name__ == '__main__':  # not where a worker process of it reads this file again
+    sys.exit(main([Path(sys.argv[0]).name, *sys.argv[1:]]))

@@ -33,8 +33,8 @@ from .truth import Frame, LabelFolder, LabelTopic, TruthError
 AHEAD = 4
 """Frames that wait before the network, and as many behind it."""
 
-REFERENCE_EVERY = 25
-"""Frames between two runs of the reference."""
+REFERENCE_EVERY, REFERENCE_FIRST = 25, 3
+"""Frames between two runs of the reference, in the end and among the first 30 frames."""
 
 NAMED = 5
 """Images that cannot be read of which the result says why."""
@@ -134,7 +134,7 @@ def _answers(
         if size not in sizes:
             segmenter.warm_up(size)
             sizes.add(size)
-        if frames % REFERENCE_EVERY == 0:
+        if frames % (REFERENCE_FIRST if frames < 30 else REFERENCE_EVERY) == 0:
             reference_ms.append(reference.run())
         frames += 1
         start = perf_counter()

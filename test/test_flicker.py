@@ -111,6 +111,16 @@ def test_another_size_starts_anew():
     assert results == [(0, 0), (0, 0), (0, half[1].size)]
 
 
+@pytest.mark.parametrize('size', [(8, 8), (96, 12), (2048, 64), (320, 15), (1, 1)])
+def test_images_too_flat_for_flow_are_not_compared(size):
+    width, height = size
+    image = np.zeros((height, width, 3), np.uint8)
+    labels = np.zeros((height, width), np.uint8)
+    assert flicker([(image, labels)] * 3) == [(0, 0)] * 3
+    tall = (np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
+    assert flicker([tall] * 2)[1] == (0, 256)
+
+
 def test_equals_the_definition_pixel_by_pixel():
     """Flow by OpenCV, all else in plain loops: moved, there and back within a pixel, compared."""
     drive = SampleDrive(seed=3, frames=2, size=(160, 96))

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `replay`: the same scores as `evaluate`, outputs that are whole, faults named."""
 
+from functools import partial
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
+import time
 
 from bag_files import KINDS, write_bag
 import numpy as np
@@ -15,10 +18,14 @@ from rosbags.highlevel import AnyReader
 
 from seg_ros.__main__ import main
 from seg_ros.datasets.camvid import camvid
+from seg_ros.datasets.catalog import label_ids
 from seg_ros.datasets.sample_drive import SampleDrive
 from seg_ros.evaluation.bags.bag import read_images, read_labels, read_messages, topics
 from seg_ros.evaluation.bags.writer import BagWriter
 from seg_ros.evaluation.dataset import evaluate
+from seg_ros.evaluation.drive_outputs import Outputs
+from seg_ros.evaluation.fleet import replay_all
+from seg_ros.evaluation.replay import Settings
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from seg_ros.inference.image_file import decode_image, encode_image, read_video, write_image
 from seg_ros.inference.overlay import overlay
@@ -199,6 +206,35 @@ def test_a_few_labelled_frames_are_enough(bag, frames, segmenter, tmp_path, caps
     assert '1 labels have the stamp of no image' in capsys.readouterr().out
 
 
+def test_numbers_are_no_words(bag, frames, segmenter, tmp_path):
+    """Not 0, 1, 10, 2; nor are stamps of the first seconds of a simulation no stamps."""
+    more = [(stamp + i * 10**9, *rest) for i in (0, 1) for stamp, *rest in frames]
+    path = write_bag(tmp_path / 'more', 'mcap', more)
+    young = tmp_path / 'young'
+    with BagWriter(young) as writer:
+        for i, (_, image, _) in enumerate(more):
+            writer.write_image(IMAGES, image, 10**8 * (i + 1), 'camera', 'rgb8')
+    for i, (_, _, labels) in enumerate(more):
+        write_image(tmp_path / 'numbered' / f'{i}.png', labels)
+        write_image(tmp_path / 'stamped' / f'{10**8 * (i + 1)}.png', labels)
+    expected = evaluate(segmenter, [pair for _, *pair in more]).miou()
+    assert scores(tmp_path, path, '--labels', tmp_path / 'numbered')['miou'] == expected
+    assert scores(tmp_path, young, '--labels', tmp_path / 'stamped')['miou'] == expected
+
+
+@pytest.mark.parametrize('order', ['late', 'early'])
+def test_labels_may_be_recorded_apart_from_their_images(order, frames, segmenter, tmp_path):
+    path = tmp_path / 'bag'
+    moved = 10**11 if order == 'late' else -(10**9)
+    with BagWriter(path) as writer:
+        for stamp, image, labels in frames:
+            writer.write_image(IMAGES, image, stamp, 'camera', 'rgb8')
+            writer.write_image(LABELS, labels, stamp, 'camera', 'mono8', time_ns=stamp + moved)
+    found = scores(tmp_path, path, '--labels', LABELS)
+    assert found['miou'] == evaluate(segmenter, [pair for _, *pair in frames]).miou()
+    assert found['drives'][0]['cameras'][IMAGES]['labels_unmatched'] == 0
+
+
 def test_labels_may_come_late_early_or_never(frames, segmenter, tmp_path):
     """On a topic, with another time of recording than their images."""
     store = tmp_path / 'bag'
@@ -363,8 +399,17 @@ def test_faults_of_the_input_are_named(bag, frames, tmp_path, capsys):
         ),
         ([bag, '--jobs', '0'], '--jobs: expected 1 or more; found 0'),
         ([bag, '--opacity', '2'], '--opacity: expected 0 to 1; found 2'),
+        ([bag, '--confidence-threshold', '5'], '--confidence-threshold: expected 0 to 1; found 5'),
+        ([bag, '--max-miou-drop', '-0.1'], '--max-miou-drop: expected 0 or more'),
+        ([bag, '--max-flicker-rise', 'nan'], '--max-flicker-rise: expected 0 or more'),
+        ([bag, '--baseline', 'a.json', '--json', './a.json'], '--json: expected another file'),
         ([bag, '--report', tmp_path], '--report: expected a file to write; found the folder'),
-        ([bag, '--out', bag], f'{bag}: expected another place'),
+        ([bag, '--out', bag, '--overwrite'], f'{bag}: expected another place'),
+        (
+            [bag / f'{bag.name}.mcap', '--out', bag, '--overwrite'],
+            f'{bag}: expected another place',
+        ),
+        ([bag, '--out', tmp_path / 'o', '--video', 'v.avi'], 'expected a name that ends in .mp4'),
         ([bag, '--label-ids', 'cityscapes'], 'expected a network of the 19 classes of Cityscapes'),
         ([bag, bag], 'expected each bag once'),
         ([bag, '--baseline', missing], str(missing)),
@@ -483,7 +528,7 @@ def test_the_gate_lets_the_same_network_pass_and_no_worse_one(bag, worse, tmp_pa
     old = tmp_path / 'old.json'
     assert run(bag, '--labels', LABELS, '--json', old) == 0
     gate = ['--labels', LABELS, '--baseline', old]
-    patient = ['--max-latency-rise', '20']  # a test machine is busy
+    patient = ['--max-latency-rise', '1']  # a test machine is busy
     found = scores(tmp_path, bag, *gate, *patient)
     shown = capsys.readouterr()
     assert 'mIoU' in shown.out and 'REGRESSION' not in shown.out
@@ -578,6 +623,49 @@ def test_torchrun_shares_the_drives(fleet, tmp_path):
         check=True, capture_output=True, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert without_times(json.loads(path.read_text())) == without_times(alone)
+
+
+class Killer:
+    """Ends the process that reads it from a queue."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_a_killed_process_costs_its_drive_alone(fleet, segmenter, frames):
+    settings = Settings(
+        [], [], label_ids('camvid', segmenter.labels), Outputs(None, None, segmenter.labels),
+        progress=False,
+    )  # fmt: skip
+    jobs = [
+        (fleet / 'monday', settings),
+        (fleet / 'gone', Killer()),
+        (fleet / 'tuesday', settings),
+    ]
+    drives = replay_all(partial(Segmenter, input_width=128, input_height=96), jobs, processes=2)
+    assert [len(drive.cameras) for drive in drives] == [1, 0, 1]
+    assert [len(drive.cameras[0].stamps) for drive in drives[::2]] == [FRAMES, 5]
+    assert drives[1].error.startswith(f'{fleet / "gone"}: expected to finish; found its process')
+
+
+@pytest.mark.parametrize('jobs', ['1', '2'])
+def test_ctrl_c_ends_all_and_leaves_nothing(jobs, tmp_path):
+    drive = SampleDrive(seed=3, frames=4, size=SIZE)
+    for name in ('monday', 'tuesday', 'wednesday'):
+        long = [(10**9 + i * 10**8, *drive[i % 4]) for i in range(400)]
+        write_bag(tmp_path / 'fleet' / name, 'mcap', long)
+    command = ['replay', tmp_path / 'fleet', '--out', tmp_path / 'out', '--jobs', jobs, *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'seg_ros', *command],
+        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob('out/.*')) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert 'interrupted' in process.stderr.read()
+    assert not list(tmp_path.glob('out/.*')) and len(list(tmp_path.glob('out/*'))) < 3
 
 
 def test_a_fleet_of_which_nothing_can_be_read(tmp_path, capsys):

@@ -4,26 +4,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import cv2
 
-from ..inference.image_file import VideoWriter
+from ..inference.image_file import Image, VideoWriter
 from ..inference.labels import LabelSet
 from ..inference.overlay import overlay, Panel
 from ..inference.segmenter import Segmentation
 from .bags.bag import Bag, BagError, Message
 from .bags.writer import BagWriter
 from .drive import FrameScores
-from .truth import Frame
 
-RATE = 10.0
-"""Frames a second of a video of a camera whose own rate is not known."""
+LONGEST_GAP = 1.0
+"""Seconds that a video waits at most for the next frame; a camera that paused is no film."""
+
+
+class Frame(NamedTuple):
+    """
+    One image of a recording.
+
+    :param topic: of the image.
+    :param stamp: of its header, in nanoseconds.
+    :param time: when it was recorded, in nanoseconds.
+    :param image: uint8 RGB, (H, W, 3).
+    :param truth: train ids, 255 ignored, (H, W); None where there are none.
+    """
+
+    topic: str
+    stamp: int
+    frame_id: str
+    time: int
+    image: Image
+    truth: Image | None
 
 
 @dataclass(frozen=True)
@@ -52,33 +70,30 @@ class DriveOutputs:
 
     :param topics: of the cameras.
     :ivar left_out: topics that cannot be copied, as nobody defines their types.
+    :raises ValueError: an output would take the place of the recording, or of another one.
     """
 
     def __init__(self, bag: Bag, topics: Sequence[str], outputs: Outputs) -> None:
-        if outputs.out and outputs.out.resolve() == bag.path.resolve():
-            raise BagError(f'{bag.path}: expected another place for the bag to write')
+        path = bag.path.resolve()
+        if outputs.out and outputs.out.resolve() in (path, *path.parents):
+            raise BagError(f'{outputs.out}: expected another place to write to than the bag has')
         self._bag, self._outputs = bag, outputs
         self._bases = _bases(topics)
         # What an earlier run recorded there would mix with what this one writes.
         self._ours = {topic for base in self._bases.values() for topic in _topics(base)}
         self._writer = BagWriter(outputs.out, overwrite=outputs.overwrite) if outputs.out else None
-        self._videos: dict[str, VideoWriter] = {}
-        self._panels: dict[str, Panel] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._first: dict[str, int] = {}
+        self._videos: dict[str, _DriveVideo] = {}
         self._stack = ExitStack()
         self.left_out: list[str] = []
 
     def __enter__(self) -> DriveOutputs:
-        if self._writer is not None:
-            self._stack.enter_context(self._writer)
-        if self._outputs.video is not None:
-            for topic, base in self._bases.items():
-                path = self._outputs.video
-                if len(self._bases) > 1:
-                    path = path.with_stem(f'{path.stem}_{base.strip("/").replace("/", "_")}')
-                video = VideoWriter(path, self._rate(topic))
-                self._videos[topic] = self._stack.enter_context(video)
+        with ExitStack() as stack:
+            if self._writer is not None:
+                stack.enter_context(self._writer)
+            for topic, path in _videos(self._outputs.video, self._bases).items():
+                self._videos[topic] = _DriveVideo(path, self._outputs.drawn)
+                stack.enter_context(self._videos[topic])
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -88,10 +103,6 @@ class DriveOutputs:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-
-    def _rate(self, topic: str) -> float:
-        intervals = self._bag.counts[topic] - 1
-        return intervals / self._bag.duration if min(intervals, self._bag.duration) > 0 else RATE
 
     def copy(self, messages: Sequence[Message]) -> None:
         """Write messages as they are."""
@@ -105,8 +116,8 @@ class DriveOutputs:
         """Write what the network made of a frame."""
         if self._writer is None and not self._videos:
             return
-        labels, drawn = segmentation.labels, self._outputs.drawn
-        painted = overlay(frame.image, labels, drawn.palette, self._outputs.opacity)
+        labels, palette = segmentation.labels, self._outputs.drawn.palette
+        painted = overlay(frame.image, labels, palette, self._outputs.opacity)
         if self._writer is not None:
             mask, confidence, picture = _topics(self._bases[frame.topic])
             bgr = cv2.cvtColor(painted, cv2.COLOR_RGB2BGR)
@@ -120,17 +131,45 @@ class DriveOutputs:
                     topic, image, frame.stamp, frame.frame_id, encoding, time_ns=frame.time
                 )
         if frame.topic in self._videos:
-            first = self._first.setdefault(frame.topic, frame.stamp)
-            share = scores.counts[: len(drawn)] / labels.size
-            # A video keeps its size, a camera may change it.
-            size = self._sizes.setdefault(frame.topic, (labels.shape[1], labels.shape[0]))
-            painted = cv2.resize(painted, size) if painted.shape[1::-1] != size else painted
-            if frame.topic not in self._panels:
-                self._panels[frame.topic] = Panel(drawn, size[1])
-            panel = self._panels[frame.topic]
-            caption = f'{(frame.stamp - first) / 1e9:.1f} s'
-            strip = panel.draw(share.tolist(), 1e3 / scores.latency_ms, caption)
-            self._videos[frame.topic].write(cv2.hconcat([painted, strip]))
+            self._videos[frame.topic].add(painted, scores)
+
+
+class _DriveVideo(VideoWriter):
+    """A video of a camera's overlays, at their own times, each with the panel beside it."""
+
+    def __init__(self, path: Path, labels: LabelSet) -> None:
+        super().__init__(path)
+        self._labels = labels
+        self._panel: Panel | None = None
+        self._seconds = 0.0
+
+    def add(self, painted: Image, scores: FrameScores) -> None:
+        """Add an overlay, RGB (H, W, 3). A video keeps its size, a camera may change it."""
+        if self._panel is None:
+            self._size, self._first = painted.shape[1::-1], scores.stamp
+            self._panel, self._before = Panel(self._labels, len(painted)), scores.stamp
+        gap = (scores.stamp - self._before) / 1e9
+        self._seconds += min(max(gap, 0.0), LONGEST_GAP)
+        self._before = scores.stamp
+        if painted.shape[1::-1] != self._size:
+            painted = cv2.resize(painted, self._size)
+        share = scores.counts[: len(self._labels)] / scores.counts.sum()
+        caption = f'{(scores.stamp - self._first) / 1e9:.1f} s'
+        panel = self._panel.draw(share.tolist(), 1e3 / scores.latency_ms, caption)
+        self.write(cv2.hconcat([painted, panel]), self._seconds)
+
+
+def _videos(video: Path | None, bases: Mapping[str, str]) -> dict[str, Path]:
+    """Return each camera's file; of several each has the camera's name appended."""
+    if video is None or len(bases) == 1:
+        return {topic: video for topic in bases if video is not None}
+    names = {topic: base.strip('/').replace('/', '_') for topic, base in bases.items()}
+    if len(set(names.values())) < len(names):
+        raise BagError(
+            f'{video}: expected topics that make different names of videos; found '
+            f'{", ".join(bases)}. Replay one after the other'
+        )
+    return {topic: video.with_stem(f'{video.stem}_{name}') for topic, name in names.items()}
 
 
 def _topics(base: str) -> tuple[str, str, str]:
@@ -142,8 +181,8 @@ def _topics(base: str) -> tuple[str, str, str]:
 
 
 def _bases(topics: Sequence[str]) -> dict[str, str]:
-    """Return each camera's prefix: its topic but for the last part, if that tells them apart."""
-    whole = {topic: topic.removesuffix('/compressed') for topic in topics}
-    short = {topic: name.rpartition('/')[0] for topic, name in whole.items()}
-    shared = Counter(short.values())
-    return {topic: short[topic] if shared[short[topic]] == 1 else whole[topic] for topic in topics}
+    """Return each camera's prefix: as much of its topic's front as tells it from the others."""
+    raw = {topic: topic.removesuffix('/compressed') for topic in topics}
+    short = {topic: name.rpartition('/')[0] for topic, name in raw.items()}
+    forms = (short, raw, {topic: topic for topic in topics})
+    return next(form for form in forms if len(set(form.values())) == len(form))

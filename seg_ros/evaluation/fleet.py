@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 import multiprocessing
 import os
 from pathlib import Path
+import signal
+from types import FrameType
 
 import torch
 from tqdm import tqdm
@@ -24,6 +27,9 @@ Job = tuple[Path, Settings]
 
 _segmenter: Segmenter | None = None
 """Of a worker process, which loads it once."""
+
+_stopped = False
+"""Whether a worker process was told to end."""
 
 
 def find_bags(paths: Sequence[str]) -> list[Path]:
@@ -43,13 +49,14 @@ def find_bags(paths: Sequence[str]) -> list[Path]:
 
 def _bags_of(path: Path) -> Iterator[Path]:
     if path.suffix == '.txt' and path.is_file():
-        lines = map(str.strip, path.read_text(errors='replace').splitlines())
-        found = [path.parent / line for line in lines if line and not line.startswith('#')]
+        text = path.read_text(encoding='utf-8-sig', errors='replace')
+        lines = [line.strip() for line in text.splitlines()]
+        found = [Path(line).expanduser() for line in lines if line and not line.startswith('#')]
         if not found:
             raise ValueError(f'{path}: expected the path of a bag a line; found none')
-        yield from found
-    elif path.is_dir() and not _is_bag(path):
-        found = sorted(child for child in path.iterdir() if _is_bag(child))
+        yield from (path.parent / bag for bag in found)
+    elif path.is_dir() and not _is_recording(path):
+        found = sorted(child for child in path.iterdir() if _holds_recording(child))
         if not found:
             raise ValueError(
                 f'{path}: expected a bag (metadata.yaml, {", ".join(STORAGE)}) or a folder of '
@@ -60,13 +67,23 @@ def _bags_of(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _is_bag(path: Path) -> bool:
-    if not path.is_dir():
-        return path.suffix in STORAGE
+def _is_storage(path: Path) -> bool:
+    return path.with_suffix('' if path.suffix == '.zstd' else path.suffix).suffix in STORAGE
+
+
+def _is_recording(folder: Path) -> bool:
+    """Tell one recording from a folder of several."""
+    if (folder / 'metadata.yaml').exists():
+        return True
     # Where the recorder was killed there is no metadata, but its files have the folder's name.
-    return (path / 'metadata.yaml').exists() or any(
-        file.suffix in STORAGE and file.stem.startswith(path.name) for file in path.iterdir()
-    )
+    files = [path for path in folder.iterdir() if _is_storage(path)]
+    return bool(files) and all(path.name.startswith(folder.name) for path in files)
+
+
+def _holds_recording(path: Path) -> bool:
+    if not path.is_dir():
+        return _is_storage(path)
+    return _is_recording(path) or any(map(_is_storage, path.iterdir()))
 
 
 def replay_all(
@@ -86,28 +103,71 @@ def replay_all(
         segmenter = make()
         scores = [_tolerant(segmenter, jobs[i]) for i in mine]
     else:
-        threads = max(1, (os.cpu_count() or 1) // processes)
-        with ProcessPoolExecutor(
-            processes,
-            # A fork would inherit PyTorch's threads, but not their running.
-            mp_context=multiprocessing.get_context('spawn'),
-            initializer=_start,
-            initargs=(make, threads),
-        ) as pool:
-            done = pool.map(_work, [jobs[i] for i in mine])
-            scores = [*tqdm(done, 'replaying', total=len(mine), unit='bag', disable=rank() > 0)]
+        scores = _shared([jobs[i] for i in mine], make, processes)
     places = dict(pair for part in gathered([*zip(mine, scores)]) for pair in part)
     return [places[i] for i in range(len(jobs))]
 
 
+def _shared(
+    jobs: Sequence[Job], make: Callable[[], Segmenter], processes: int
+) -> list[DriveScores]:
+    """Share jobs among processes; one whose process is killed is named in its result."""
+    scores = _pooled(jobs, make, min(processes, len(jobs)))
+    for i, (path, settings) in enumerate(jobs):
+        if scores[i] is None:  # it or one beside it was killed; alone it will show
+            scores[i] = _pooled([(path, settings)], make, 1)[0]
+        reason = 'expected to finish; found its process killed. Is there enough memory?'
+        scores[i] = scores[i] or DriveScores(str(path), error=f'{path}: {reason}')
+    return [drive for drive in scores if drive is not None]
+
+
+def _pooled(
+    jobs: Sequence[Job], make: Callable[[], Segmenter], processes: int
+) -> list[DriveScores | None]:
+    """Run jobs in a pool of processes; None of those that are lost as one is killed."""
+    pool = ProcessPoolExecutor(
+        processes,
+        # A fork would inherit PyTorch's threads, but not their running.
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_start,
+        initargs=(make, max(1, (os.cpu_count() or 1) // processes)),
+    )
+    scores: list[DriveScores | None] = []
+    try:
+        futures = [pool.submit(_work, job) for job in jobs]
+        for future in tqdm(futures, 'replaying', unit='bag'):
+            try:
+                scores.append(future.result())
+            except BrokenProcessPool:
+                scores.append(None)
+    except KeyboardInterrupt:
+        # Ctrl-C reaches all processes of a terminal, another's signal this one alone.
+        for process in multiprocessing.active_children():
+            os.kill(process.pid or 0, signal.SIGINT)
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return scores
+
+
 def _start(make: Callable[[], Segmenter], threads: int) -> None:
     global _segmenter
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        global _stopped
+        if not _stopped:  # a second one would disturb the tidying up after the first
+            _stopped = True
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
     torch.set_num_threads(threads)
     _segmenter = make()
 
 
 def _work(job: Job) -> DriveScores:
     assert _segmenter is not None
+    if _stopped:
+        raise KeyboardInterrupt
     return _tolerant(_segmenter, job)
 
 
@@ -117,3 +177,5 @@ def _tolerant(segmenter: Segmenter, job: Job) -> DriveScores:
         return replay(segmenter, path, settings)
     except (OSError, ValueError) as error:
         return DriveScores(str(path), error=str(error))
+    except Exception as error:  # of OpenCV, of CUDA: no reason to lose the other drives
+        return DriveScores(str(path), error=f'{path}: {type(error).__name__}: {error}')

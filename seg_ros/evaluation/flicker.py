@@ -18,6 +18,9 @@ On CamVid's labelled drive the flow at 480 pixels costs twice as much and finds 
 to flicker hardly less (2.5 % against 2.7 %).
 """
 
+SMALLEST = 16
+"""Pixels each way below which OpenCV's flow fails, or even crashes."""
+
 AGREEMENT = 1.0
 """Pixels, at that size, that a point moved forth and back may be away from where it was."""
 
@@ -42,14 +45,14 @@ class Flicker:
         :param image: uint8 RGB, (H, W, 3).
         :param labels: train ids, (H, W); 255 is a label like another.
         :returns: how many pixels changed their label, and how many could be compared; none of
-            the first frame, and of the first one of another size.
+            the first frame, of the first one of another size, and of images too flat for flow.
         """
         height, width = labels.shape
         size = (min(WIDTH, width), max(1, round(height * min(WIDTH, width) / width)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         last, self._last = self._last, (grey, _at_centres(labels, size))
-        if last is None or last[0].shape != grey.shape:
+        if last is None or last[0].shape != grey.shape or min(size) < SMALLEST:
             return 0, 0
         back = self._flow.calc(grey, last[0], None)
         forth = self._flow.calc(last[0], grey, None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 import os
 from typing import Any, TypeVar
 
@@ -18,10 +19,11 @@ T = TypeVar('T')
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[str]:
+def process_group(device: str, patience: timedelta | None = None) -> Iterator[str]:
     """
     Join the processes that torchrun started, if it did.
 
+    :param patience: how long one may wait for the others; PyTorch's own minutes by default.
     :param device: ``cpu``, ``cuda`` or ``cuda:N``; with several processes each takes the GPU of
         its rank.
     :returns: the device of this process.
@@ -37,7 +39,8 @@ def process_group(device: str) -> Iterator[str]:
     if alone:
         yield device
         return
-    distributed.init_process_group('nccl' if device.startswith('cuda') else 'gloo')
+    kind = 'nccl' if device.startswith('cuda') else 'gloo'
+    distributed.init_process_group(kind, timeout=patience)
     try:
         yield device
     finally:

@@ -25,10 +25,10 @@ from ..inference.labels import LabelSet
 from ..inference.segmenter import Segmentation, Segmenter
 from .bags.bag import Bag, BagError, Message
 from .drive import CameraScores, DriveScores, FrameScores
-from .drive_outputs import DriveOutputs, Outputs
+from .drive_outputs import DriveOutputs, Frame, Outputs
 from .flicker import Flicker
 from .latency import Reference
-from .truth import Frame, LabelFolder, LabelTopic, TruthError
+from .truth import LabelFolder, LabelTopic, Truth, TruthError
 
 AHEAD = 4
 """Frames that wait before the network, and as many behind it."""
@@ -98,7 +98,7 @@ def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveS
     start, drive = perf_counter(), DriveScores(str(path))
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
-        cameras = _cameras(bag, segmenter.labels, settings)
+        cameras = _cameras(bag, segmenter.labels, settings, stack)
         outputs = stack.enter_context(DriveOutputs(bag, list(cameras), settings.outputs))
         total = sum(bag.counts[topic] for topic in cameras) or None
         bar = tqdm(desc=bag.path.name, total=total, unit='frame', disable=not settings.progress)
@@ -114,8 +114,10 @@ def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveS
         # Closed before the bag is, should anything fail: a thread still reads from it.
         steps = stack.enter_context(closing(_ahead(_steps(bag, cameras, settings))))
         _behind(finish, _answers(segmenter, steps, settings, drive.reference_ms))
-        drive.cameras = [camera.finished(bag) for camera in cameras.values()]
+        drive.cameras = [camera.finished() for camera in cameras.values()]
         drive.error = _troubles(bag, drive.cameras)
+        if not any(camera.stamps for camera in drive.cameras):
+            raise BagError(drive.error)
         drive.left_out = outputs.left_out
     drive.seconds = perf_counter() - start
     return drive
@@ -170,27 +172,27 @@ def _behind(work: Callable[[T], None], items: Iterable[T]) -> None:
 
 def _troubles(bag: Bag, cameras: Sequence[CameraScores]) -> str:
     """Say what was lost, or nothing."""
-    lost = [
-        f'{camera.frames_in - len(camera.stamps)} of {camera.frames_in} images of {camera.topic} '
-        f'could not be read, the first: {camera.failed[0]}'
-        for camera in cameras
-        if camera.failed
-    ]
-    return '. '.join([bag.damage, *lost] if bag.damage else lost)
+    troubles = [bag.damage] if bag.damage else []
+    for camera in cameras:
+        if camera.failed:
+            troubles.append(
+                f'{camera.frames_in - len(camera.stamps)} of {camera.frames_in} images of '
+                f'{camera.topic} could not be read, the first: {camera.failed[0]}'
+            )
+        elif not camera.stamps:
+            troubles.append(f'{bag.path}: expected images on {camera.topic}; found none')
+    return '. '.join(troubles)
 
 
 class _Camera:
-    """A camera of a replay: where its labels come from, and its scores."""
+    """A camera of a replay: its ground truth and its scores."""
 
-    def __init__(self, scores: CameraScores, truth: LabelFolder | str | None) -> None:
-        self.scores = scores
-        self.folder = truth if isinstance(truth, LabelFolder) else None
-        self.label_topic = truth if isinstance(truth, str) else ''
-        self.pairs = LabelTopic()
+    def __init__(self, scores: CameraScores, truth: Truth | None) -> None:
+        self.scores, self.truth = scores, truth
         self._flicker = Flicker()
 
-    def read(self, bag: Bag, message: Message) -> Iterator[Frame]:
-        """Decode an image; yield the frames whose ground truth is known by now."""
+    def read(self, bag: Bag, message: Message) -> Frame | None:
+        """Decode an image and its ground truth; None, and a note of it, if that cannot be."""
         index = self.scores.frames_in
         self.scores.frames_in += 1
         try:
@@ -198,61 +200,55 @@ class _Camera:
         except BagError as error:
             if len(self.scores.failed) < NAMED:
                 self.scores.failed.append(str(error))
-            return
-        truth = self.folder.labels(index, stamp) if self.folder else None
-        frame = Frame(message.topic, stamp, frame_id, message.time, image, truth)
-        if self.label_topic:
-            yield from self.pairs.add_image(frame)
-        else:
-            yield frame
+            return None
+        truth = self.truth.labels(index, stamp) if self.truth else None
+        if self.truth and truth is not None and truth.shape != image.shape[:2]:
+            (height, width), (rows, columns) = image.shape[:2], truth.shape
+            raise TruthError(
+                f'{self.truth.name}: expected labels of the size of the images of '
+                f'{message.topic}, {width}x{height}; found {columns}x{rows} for the image of '
+                f'{stamp} ns. Resize them to the nearest label'
+            )
+        return Frame(message.topic, stamp, frame_id, message.time, image, truth)
 
     def add(self, answer: _Answer, pictures: bool) -> FrameScores:
-        """
-        Score a frame; return its scores.
-
-        :raises TruthError: its ground truth has another size.
-        """
+        """Score a frame; return its scores."""
         frame, segmentation = answer.frame, answer.segmentation
         assert frame is not None and segmentation is not None
-        labels, truth = segmentation.labels, frame.truth
-        if truth is not None and truth.shape != labels.shape:
-            (height, width), (rows, columns) = labels.shape, truth.shape
-            raise TruthError(
-                f'{self.folder.name if self.folder else self.label_topic}: expected labels of the '
-                f'size of the images of {frame.topic}, {width}x{height}; found {columns}x{rows} '
-                f'for the image of {frame.stamp} ns. Resize them to the nearest label'
-            )
+        labels = segmentation.labels
         changed, compared = self._flicker.update(frame.image, labels)
         counts = np.bincount(labels.ravel(), minlength=256)
         mean = segmentation.mean_confidence
         scores = FrameScores(frame.stamp, answer.ms, mean, changed, compared, counts)
-        self.scores.add(scores, frame.image if pictures else None, labels, truth)
+        self.scores.add(scores, frame.image if pictures else None, labels, frame.truth)
         return scores
 
-    def finished(self, bag: Bag) -> CameraScores:
+    def finished(self) -> CameraScores:
         """
         Return the scores.
 
-        :raises BagError: no image could be read.
         :raises TruthError: no image had the stamp of a label.
         """
-        scores = self.scores
-        if not scores.stamps:
-            reason = scores.failed[0] if scores.failed else bag.damage
-            raise BagError(reason or f'{bag.path}: expected images on {scores.topic}; found none')
-        if self.folder or self.label_topic:
-            scores.unmatched = (self.folder or self.pairs).unmatched
-            if not scores.labelled:
+        scores, truth = self.scores, self.truth
+        if truth is not None:
+            scores.unmatched = truth.unmatched
+            if scores.stamps and not scores.labelled:
                 raise TruthError(
-                    f'{self.folder.name if self.folder else self.label_topic}: expected labels '
-                    f'with the stamps of images of {scores.topic}, {scores.stamps[0]} ns the '
-                    f"first; found {scores.unmatched} with others. Give each its image's stamp"
+                    f'{truth.name}: expected labels with the stamps of images of {scores.topic}, '
+                    f'{scores.stamps[0]} ns the first; found {truth.unmatched} with others. Give '
+                    "each its image's stamp"
                 )
         return scores
 
 
-def _cameras(bag: Bag, labels: LabelSet, settings: Settings) -> dict[str, _Camera]:
-    """Return the cameras by topic. Errors as :func:`replay`'s."""
+def _cameras(
+    bag: Bag, labels: LabelSet, settings: Settings, stack: ExitStack
+) -> dict[str, _Camera]:
+    """
+    Return the cameras by topic. Errors as :func:`replay`'s.
+
+    :param stack: closes what is opened here.
+    """
     topics = bag.image_topics(settings.topics)
     sources = settings.labels or [''] * len(topics)
     if len(sources) != len(topics):
@@ -262,10 +258,13 @@ def _cameras(bag: Bag, labels: LabelSet, settings: Settings) -> dict[str, _Camer
         )
     cameras = {}
     for topic, source in zip(topics, sources):
-        truth: LabelFolder | str = source
-        if Path(source).is_dir() and source:
-            truth = LabelFolder(Path(source), topic, bag.counts[topic], settings.ids)
-        elif source and source not in bag.topics:
+        truth: Truth | None = None
+        if source in bag.topics:
+            truth = LabelTopic(stack.enter_context(Bag(bag.path)), source, settings.ids)
+        elif source and Path(source).is_dir():
+            images, damaged = bag.counts[topic], bool(bag.damage)
+            truth = LabelFolder(Path(source), topic, images, settings.ids, damaged)
+        elif source:
             raise TruthError(
                 f'{bag.path}: expected labels in a folder or on a topic {source}; found neither. '
                 f'Its topics are {", ".join(sorted(bag.topics))}'
@@ -276,27 +275,14 @@ def _cameras(bag: Bag, labels: LabelSet, settings: Settings) -> dict[str, _Camer
 
 def _steps(bag: Bag, cameras: dict[str, _Camera], settings: Settings) -> Iterator[_Step]:
     """Yield the frames in their order, decoded, and with them all messages if these are wanted."""
-    by_labels = {camera.label_topic: camera for camera in cameras.values() if camera.label_topic}
     everything = settings.outputs.out is not None
     copies: list[Message] = []
-    for message in bag.messages(None if everything else [*cameras, *by_labels]):
+    for message in bag.messages(None if everything else list(cameras)):
         if everything:
             copies.append(message)
-        frames: Iterable[Frame] = ()
-        if message.topic in by_labels:
-            stamp, labels = bag.to_labels(message)
-            labels = settings.ids.convert(labels, f'{message.topic}, {stamp} ns')
-            frames = by_labels[message.topic].pairs.add_labels(stamp, labels)
-        elif message.topic in cameras:
-            frames = cameras[message.topic].read(bag, message)
-        for frame in frames:
-            yield _Step(copies, frame)
-            copies = []
-        if len(copies) >= COPIES:
-            yield _Step(copies, None)
-            copies = []
-    for camera in cameras.values():
-        for frame in camera.pairs.rest():
+        camera = cameras.get(message.topic)
+        frame = camera.read(bag, message) if camera else None
+        if frame is not None or len(copies) >= COPIES:
             yield _Step(copies, frame)
             copies = []
     yield _Step(copies, None)

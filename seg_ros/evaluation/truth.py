@@ -1,42 +1,48 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground truth of a recording's images: from a topic, from a folder, or none."""
+"""The ground truth of a recording's images: from a folder, or from a topic."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 from ..datasets.dataset import IdTable
 from ..inference.image_file import Image, images_in
+from .bags.bag import Bag
 
-PATIENCE = 10
-"""Images of a camera that may come between an image and its labels, either way."""
+KEPT_BYTES = 2**28
+"""Of labels that were recorded before their images, or have none."""
 
 
 class TruthError(ValueError):
     """Ground truth that does not fit the images; the message names topic or file."""
 
 
-class Frame(NamedTuple):
+class Truth(Protocol):
     """
-    One image of a recording.
+    The labels of one camera's images.
 
-    :param topic: of the image.
-    :param stamp: of its header, in nanoseconds.
-    :param time: when it was recorded, in nanoseconds.
-    :param image: uint8 RGB, (H, W, 3).
-    :param truth: train ids, 255 ignored, (H, W); None where there are none.
+    :param name: of the folder or topic.
+    :param unmatched: labels that no image has asked for so far.
     """
 
-    topic: str
-    stamp: int
-    frame_id: str
-    time: int
-    image: Image
-    truth: Image | None
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def unmatched(self) -> int: ...  # noqa: D102
+
+    def labels(self, index: int, stamp: int) -> Image | None:
+        """
+        Return the labels of an image.
+
+        :param index: of the image, counted from the camera's first.
+        :param stamp: of its header, in nanoseconds.
+        :returns: train ids, 255 ignored, (H, W); None if it has none.
+        :raises ValueError: they are no labels, or hold an unknown id.
+        """
+        ...
 
 
 class LabelFolder:
@@ -44,85 +50,75 @@ class LabelFolder:
     Label files for the images of one topic.
 
     Files whose names are stamps in nanoseconds belong to the images of these stamps; others, in
-    the order of their names, to the images in theirs.
+    the order of their names or numbers, to the images in theirs.
 
-    :param images: how many there are.
+    :param images: how many there are; at least so many if the recording is damaged.
     :param ids: of the files.
-    :raises TruthError: names that are no stamps, and not one file an image.
+    :raises TruthError: there are no PNGs, or their names are no stamps and they are not as many
+        as the images.
     """
 
-    def __init__(self, folder: Path, topic: str, images: int, ids: IdTable) -> None:
-        self.name = str(folder)
-        self._ids = ids
-        self._files = [path for path in images_in(folder) if path.suffix.lower() == '.png']
-        # Stamps have at least ten digits: 1 s after the epoch, say.
-        by_stamp = all(path.stem.isdecimal() and len(path.stem) > 9 for path in self._files)
-        self._by_stamp = {int(path.stem): path for path in self._files} if by_stamp else None
-        if self._by_stamp is None and len(self._files) != images:
+    def __init__(
+        self, folder: Path, topic: str, images: int, ids: IdTable, damaged: bool = False
+    ) -> None:
+        self.name, self._ids = str(folder), ids
+        files = [path for path in images_in(folder) if path.suffix.lower() == '.png']
+        numbered = all(path.stem.isdecimal() for path in files)
+        if numbered:
+            files.sort(key=lambda path: int(path.stem))
+        # The tenth digit of a stamp is its whole seconds.
+        by_stamp = numbered and any(len(path.stem) > 9 for path in files)
+        if not files or (not by_stamp and (len(files) != images and not damaged)):
             raise TruthError(
                 f'{folder}: expected one PNG for each of the {images} images of {topic}, or files '
                 f'named by the stamps in nanoseconds of those that are labelled; found '
-                f'{len(self._files)}, {self._files[0].name if self._files else "none"} the first'
+                f'{len(files)}{", " + files[0].name + " the first" if files else ""}'
             )
-        self._used = 0
-
-    def labels(self, index: int, stamp: int) -> Image | None:
-        """
-        Read the labels of an image.
-
-        :param index: of the image, counted from the topic's first.
-        :returns: train ids, (H, W), None if it has none.
-        :raises ValueError: the file is no label image, or holds an unknown id.
-        """
-        if self._by_stamp is None:
-            path = self._files[index] if index < len(self._files) else None
-        else:
-            path = self._by_stamp.get(stamp)
-        if path is None:
-            return None
-        self._used += 1
-        return self._ids(path)
+        keys = [int(path.stem) for path in files] if by_stamp else range(len(files))
+        self._files, self._by_stamp = dict(zip(keys, files)), by_stamp
 
     @property
     def unmatched(self) -> int:
-        """Return how many files no image has asked for."""
-        return len(self._files) - self._used
+        """Return how many files no image has asked for so far."""
+        return len(self._files)
+
+    def labels(self, index: int, stamp: int) -> Image | None:
+        """Return an image's train ids; see :class:`Truth`."""
+        path = self._files.pop(stamp if self._by_stamp else index, None)
+        return None if path is None else self._ids(path)
 
 
 class LabelTopic:
     """
-    Brings the images and labels of one camera together by their stamps, whichever comes first.
+    Labels on a topic of the recording, for the images of the same stamps, whenever recorded.
 
-    :ivar unmatched: labels whose image never came.
+    They are read beside the images, and kept from where they come to where they are asked for.
+
+    :param bag: open for this alone.
+    :param ids: of the labels.
     """
 
-    def __init__(self) -> None:
-        self._images: deque[Frame] = deque()
-        self._labels: dict[int, Image] = {}
-        self._last = 0
-        self.unmatched = 0
+    def __init__(self, bag: Bag, topic: str, ids: IdTable) -> None:
+        self.name, self._bag, self._ids = topic, bag, ids
+        self._coming = {bag.stamp(message) for message in bag.messages([topic])}
+        self._messages = bag.messages([topic])
+        self._kept: dict[int, Image] = {}
+        self._given_up = 0
 
-    def add_image(self, frame: Frame) -> Iterator[Frame]:
-        """Take an image, and give back those that need not wait any longer, in their order."""
-        self._images.append(frame)
-        return self._ready(PATIENCE)
+    @property
+    def unmatched(self) -> int:
+        """Return how many labels no image has asked for so far."""
+        return len(self._coming) + len(self._kept) + self._given_up
 
-    def add_labels(self, stamp: int, labels: Image) -> Iterator[Frame]:
-        """Take train ids, (H, W), and give back the same."""
-        self._labels[stamp] = labels
-        if len(self._labels) > 2 * PATIENCE:
-            del self._labels[next(iter(self._labels))]
-            self.unmatched += 1
-        return self._ready(PATIENCE)
-
-    def rest(self) -> Iterator[Frame]:
-        """Give back what still waits, when the recording is over."""
-        yield from self._ready(0)
-        self.unmatched += len(self._labels)
-
-    def _ready(self, patience: int) -> Iterator[Frame]:
-        while self._images and (
-            len(self._images) > patience or self._images[0].stamp in self._labels
-        ):
-            frame = self._images.popleft()
-            yield frame._replace(truth=self._labels.pop(frame.stamp, None))
+    def labels(self, index: int, stamp: int) -> Image | None:
+        """Return an image's train ids; see :class:`Truth`."""
+        while stamp in self._coming:
+            own, ids = self._bag.to_labels(next(self._messages))
+            if own in self._coming:
+                self._coming.remove(own)
+                self._kept[own] = self._ids.convert(ids, f'{self.name}, {own} ns')
+        found = self._kept.pop(stamp, None)
+        while sum(ids.nbytes for ids in self._kept.values()) > KEPT_BYTES:
+            del self._kept[next(iter(self._kept))]
+            self._given_up += 1
+        return found

@@ -21,6 +21,9 @@ from .files import replacing, unwritable, write_atomically
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+TICK = Fraction(1, 1000)
+"""Seconds to which a video's frames are placed in time."""
+
 JPEG = b'\xff\xd8\xff'
 """How a JPEG begins."""
 
@@ -183,11 +186,11 @@ class VideoWriter:
     when the block raises or writes no frame.
 
     :param path: a name that ends in .mp4; folders on the way to it are made.
-    :param rate: frames a second.
+    :param rate: frames a second, where frames come without their times.
     :raises ValueError: the name ends otherwise.
     """
 
-    def __init__(self, path: str | Path, rate: float) -> None:
+    def __init__(self, path: str | Path, rate: float = 10.0) -> None:
         self._path = Path(path)
         if self._path.suffix.lower() != '.mp4':
             raise ValueError(
@@ -197,11 +200,13 @@ class VideoWriter:
         self._rate = max(Fraction(rate).limit_denominator(1000), Fraction(1, 1000))
         self._shape: tuple[int, ...] = ()
         self._stack = ExitStack()
+        self._frames, self._last = 0, -1
 
-    def write(self, image: Image) -> None:
+    def write(self, image: Image, seconds: float | None = None) -> None:
         """
         Add one frame, RGB (H, W, 3), 2 pixels or more each way; an odd side loses one.
 
+        :param seconds: when it is shown, after the first; at the rate by default.
         :raises ValueError: it is smaller or not of the first one's size, or PyAV has no encoder.
         :raises OSError: the file cannot be written, a full disk included; the old one is whole.
         """
@@ -216,6 +221,10 @@ class VideoWriter:
         # four pixels the colour of one, which thin classes and edges do not survive.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
+        moment = self._frames / self._rate if seconds is None else seconds
+        frame.time_base = TICK
+        frame.pts = self._last = max(round(moment / TICK), self._last + 1)
+        self._frames += 1
         self._container.mux(self._stream.encode(frame))
 
     def _begin(self, shape: tuple[int, ...]) -> None:
@@ -230,6 +239,7 @@ class VideoWriter:
         )
         self._stream = self._container.add_stream('libx264', rate=self._rate)
         self._stream.height, self._stream.width = (side // 2 * 2 for side in shape[:2])
+        self._stream.codec_context.time_base = TICK
         self._stream.pix_fmt = 'yuv420p'
         self._stream.options = {'crf': '23', 'preset': 'veryfast'}
         self._stack.push(self._flush)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -93,7 +94,8 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.baseline:
         baseline = read_result(args.baseline)
         check_kind(baseline, args.baseline, REPLAY, 'replay')
-    with process_group(choose_device(args.device)) as args.device:
+    # The longest drive may keep the others waiting.
+    with process_group(choose_device(args.device), timedelta(days=7)) as args.device:
         return _replay(args, bags, baseline)
 
 
@@ -101,8 +103,20 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse what can be known to fail before the work, not after it."""
     if args.jobs < 1:
         raise ValueError(f'--jobs: expected 1 or more; found {args.jobs}')
-    if not 0 <= args.opacity <= 1:
-        raise ValueError(f'--opacity: expected 0 to 1; found {args.opacity}')
+    for name in ('opacity', 'confidence_threshold'):
+        if not 0 <= getattr(args, name) <= 1:
+            option = name.replace('_', '-')
+            raise ValueError(f'--{option}: expected 0 to 1; found {getattr(args, name)}')
+    for name in ('miou_drop', 'flicker_rise', 'latency_rise'):
+        if not getattr(args, f'max_{name}') >= 0:  # nan is none either
+            option = f'--max-{name.replace("_", "-")}'
+            found = getattr(args, f'max_{name}')
+            raise ValueError(f'{option}: expected 0 or more, what may get worse; found {found}')
+    if args.baseline and args.json and Path(args.baseline).resolve() == Path(args.json).resolve():
+        raise ValueError(
+            f'--json: expected another file than the baseline, which would be lost; found '
+            f'{args.json}'
+        )
     if args.report and Path(args.report).is_dir():
         raise ValueError(f'--report: expected a file to write; found the folder {args.report}')
 
@@ -113,15 +127,12 @@ def _replay(
     from ..evaluation.drive import result
     from ..evaluation.fleet import replay_all
     from ..evaluation.processes import rank
-    from ..evaluation.replay import replay
     from ..inference.palette import with_palette
 
     segmenter = make_segmenter(args)
     drawn = with_palette(segmenter.labels, args.palette)
     jobs = [*zip(bags, _settings(args, bags, segmenter.labels, drawn))]
-    if len(jobs) == 1:  # a fault of the only one is a fault of the input
-        drives = [replay(segmenter, *jobs[0])]
-    elif args.jobs == 1:
+    if args.jobs == 1 or len(jobs) == 1:
         drives = replay_all(lambda: segmenter, jobs)
     else:
         drives = replay_all(partial(make_segmenter, args), jobs, args.jobs)
@@ -160,7 +171,7 @@ def _settings(
         ids = 'camvid' if labels.names == CAMVID.names else 'train'
     table = label_ids(ids, labels)
     out, video = (Path(path) if path else None for path in (args.out, args.video))
-    stems = [bag.stem for bag in bags]
+    stems = [bag.name if bag.is_dir() else bag.stem for bag in bags]
     if len(set(stems)) < len(stems) and (out or video):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise ValueError(
@@ -182,7 +193,7 @@ def _settings(
             ),
             confidence_threshold=args.confidence_threshold,
             pictures=bool(args.report),
-            progress=args.jobs == 1,
+            progress=args.jobs == 1 or not several,
         )
         for stem in stems
     ]

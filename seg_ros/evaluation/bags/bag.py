@@ -107,7 +107,8 @@ class Bag:
         found = [name for name in images if _is_of_camera(name)]
         if not found:
             raise BagError(
-                f'{self.path}: expected an image topic; found {_listed(sorted(self.topics))}'
+                f'{self.path}: expected an image topic; found {_listed(sorted(self.topics))}. '
+                'Record one, or name one of these if it holds images'
             )
         if len(found) > 1:
             raise BagError(

@@ -25,6 +25,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
+from ...inference.files import unwritable
 from ...inference.image_file import Image
 from .bag import Bag
 from .types import BagError, COMPRESSED, IMAGE, Message
@@ -91,9 +92,10 @@ class BagWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._writer.__exit__(kind, error, trace)
-            if kind is None:
-                self._take_its_name()
+            with unwritable(self.path):
+                self._writer.__exit__(kind, error, trace)
+                if kind is None:
+                    self._take_its_name()
         finally:
             with suppress(OSError):  # a leftover must not hide why the writing failed
                 shutil.rmtree(self._folder)
@@ -190,7 +192,7 @@ class BagWriter:
                 serialization_format=known.encoding,
                 offered_qos_profiles=known.qos or [_RELIABLE],
             )
-        self._writer.write(self._connections[topic], message.time, bag.types.to_cdr(message))
+        self._store(topic, message.time, bag.types.to_cdr(message))
         return True
 
     def write_camera_info(
@@ -236,5 +238,8 @@ class BagWriter:
             self._connections[topic] = self._writer.add_connection(
                 topic, kind, typestore=self._types, offered_qos_profiles=[_RELIABLE]
             )
-        content = self._types.serialize_cdr(message, kind)
-        self._writer.write(self._connections[topic], time_ns, content)
+        self._store(topic, time_ns, self._types.serialize_cdr(message, kind))
+
+    def _store(self, topic: str, time_ns: int, content: bytes | memoryview) -> None:
+        with unwritable(self.path):
+            self._writer.write(self._connections[topic], time_ns, content)

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from .report import number
 
-REPLAY = ('frames_in', 'frames_out', 'latency_ms', 'flicker', 'confidence', 'drives')
+REPLAY = (
+    'frames_in', 'frames_out', 'latency_ms', 'miou', 'iou', 'flicker', 'confidence', 'drives',
+)  # fmt: skip
 """What tells a result of ``replay``."""
 
 ROUNDING = 1e-9
@@ -167,6 +169,11 @@ def check_kind(result: Result, source: str, keys: Sequence[str], verb: str) -> N
         raise ValueError(
             f'{source}: {_expected(verb)}; found one without {", ".join(missing)}. {_REMEDY}'
         )
+    for key, kind in (('latency_ms', dict), ('drives', list)):
+        if key in keys and not isinstance(result[key], kind):
+            raise ValueError(
+                f'{source}: {_expected(verb)}; found {key}: {result[key]!r}. {_REMEDY}'
+            )
 
 
 def _frames(result: Result) -> list[str]:

@@ -152,6 +152,6 @@ def classes_plot(rows: Sequence[Row]) -> Plot:
             label=f' {literal(r.name)}', zorder=2,
         )  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(len(classes) - 0.4, -0.6))
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), [literal(name) for name in classes])
     drawing.legend(loc='lower left', bbox_to_anchor=(0.1, 0.98), ncol=4, frameon=False)
     return drawing

@@ -166,7 +166,7 @@ def share_plot(camera: CameraScores, labels: LabelSet) -> Plot:
         rasterized=True,
     )
     below.invert_yaxis()
-    below.set_yticks(np.arange(len(rows)) + 0.5, [names[i] for i in rows], fontsize=9)
+    below.set_yticks(np.arange(len(rows)) + 0.5, [literal(names[i]) for i in rows], fontsize=9)
     below.tick_params(left=False, pad=11)
     below.tick_params(axis='x', pad=3)
     below.set_xlabel('seconds')

@@ -27,9 +27,6 @@ DETAILED = 4
 ROWS = 40
 """Drives in the plot that compares them, the worst ones."""
 
-NAMED = 20
-"""Frames of a camera that are named as unreadable."""
-
 COLUMNS = ('mean IoU', 'flicker', 'confidence', 'median time', '95th percentile')
 """Of tables, as :func:`_columns` fills them."""
 
@@ -149,10 +146,10 @@ def _damage(drives: Sequence[DriveScores], cameras: Sequence[Camera]) -> list[Se
         said += [f'{topic} could not be copied: its type is unknown' for topic in drive.left_out]
         rows += [(Code(name), text) for text in said]
     for camera in cameras:
-        failed, unmatched = camera.scores.failed, camera.scores.unmatched
-        said = list(failed[:NAMED])
-        if len(failed) > NAMED:
-            said.append(f'{len(failed) - NAMED:,} more frames could not be read')
+        scores, unmatched = camera.scores, camera.scores.unmatched
+        said = list(scores.failed)
+        if unread := scores.frames_in - len(scores.stamps) - len(said):
+            said.append(f'{unread:,} more frames could not be read')
         if unmatched:
             said.append(f'{unmatched:,} labels have the time stamp of no image')
         rows += [(Code(camera.name), text) for text in said]

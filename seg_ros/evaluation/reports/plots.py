@@ -93,8 +93,9 @@ def confusion_plot(counts: NDArray[np.int64], labels: LabelSet) -> Plot:
     axes.invert_yaxis()
     places = np.arange(classes) + 0.5
     size = 9 if readable else 6
-    axes.set_xticks(places, labels.names, rotation=90, fontsize=size)
-    axes.set_yticks(places, labels.names, fontsize=size)
+    names = [literal(name) for name in labels.names]
+    axes.set_xticks(places, names, rotation=90, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
     if readable:
         for (y, x), share in np.ndenumerate(shares):
             if share >= 0.005:

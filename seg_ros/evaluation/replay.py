@@ -3,7 +3,8 @@
 """
 Every frame of a recording through a network: in order, without DDS, the same result every time.
 
-One thread reads and decodes ahead of the network, another scores, draws and writes behind it.
+A thread reads and decodes ahead of the network. Another one scores, draws and writes behind it,
+where the network runs on a GPU.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .latency import Reference
 from .truth import LabelFolder, LabelTopic, Truth, TruthError
 
 AHEAD = 4
-"""Frames that wait before the network, and as many behind it."""
+"""Frames that wait before the network, and, of a GPU, as many behind it."""
 
 REFERENCE_EVERY, REFERENCE_FIRST = 25, 3
 """Frames between two runs of the reference, in the end and among the first 30 frames."""
@@ -113,7 +114,12 @@ def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveS
 
         # Closed before the bag is, should anything fail: a thread still reads from it.
         steps = stack.enter_context(closing(_ahead(_steps(bag, cameras, settings))))
-        _behind(finish, _answers(segmenter, steps, settings, drive.reference_ms))
+        answers = _answers(segmenter, steps, settings, drive.reference_ms)
+        if segmenter.device == 'cpu':  # which the network keeps busy as it is
+            for answer in answers:
+                finish(answer)
+        else:
+            _behind(finish, answers)
         drive.cameras = [camera.finished() for camera in cameras.values()]
         drive.error = _troubles(bag, drive.cameras)
         if not any(camera.stamps for camera in drive.cameras):

@@ -21,8 +21,8 @@ from .files import replacing, unwritable, write_atomically
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
-TICK = Fraction(1, 1000)
-"""Seconds to which a video's frames are placed in time."""
+TICK = Fraction(1, 90000)
+"""Seconds: the clock of MPEG, in which the usual rates come out whole."""
 
 JPEG = b'\xff\xd8\xff'
 """How a JPEG begins."""

@@ -25,7 +25,7 @@ from seg_ros.evaluation.bags.writer import BagWriter
 from seg_ros.evaluation.dataset import evaluate
 from seg_ros.evaluation.drive_outputs import Outputs
 from seg_ros.evaluation.fleet import replay_all
-from seg_ros.evaluation.replay import Settings
+from seg_ros.evaluation.replay import _behind, AHEAD, Settings
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from seg_ros.inference.image_file import decode_image, encode_image, read_video, write_image
 from seg_ros.inference.overlay import overlay
@@ -176,6 +176,29 @@ def test_mean_confidence_is_that_of_the_coarse_probabilities(frames, segmenter):
     assert segmenter.predict(image).mean_confidence == pytest.approx(float(expected), abs=1e-6)
     full = segmenter.predict(image, confidence=True)
     assert full.mean_confidence == pytest.approx(full.confidence.mean() / 255, abs=0.02)
+
+
+def test_what_is_done_behind_a_gpu_keeps_its_order_and_its_errors():
+    """On a CPU the network leaves no core for it, so no replay here goes that way."""
+    made, done = [], []
+
+    def items():
+        for i in range(30):
+            made.append(i)
+            yield i
+
+    def work(item):
+        done.append(item)
+        assert len(made) - item <= AHEAD + 2  # it holds up what is made, when it is slow
+        if len(done) > 30:
+            raise ValueError(f'item {item} of the second round')
+
+    _behind(work, items())
+    assert done == list(range(30))
+    made.clear()
+    with pytest.raises(ValueError, match='item 0 of the second round'):
+        _behind(work, items())
+    assert len(made) <= AHEAD + 2
 
 
 # Ground truth

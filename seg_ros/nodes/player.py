@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from time import monotonic, sleep, time_ns
 
@@ -23,8 +23,11 @@ Message = tuple[str, str, int, bytes]
 CLOCK_PERIOD = 0.025
 """Seconds between two messages on /clock."""
 
-SETTLE_SECONDS = 3.0
-"""How long the other side may need to find us once we have found it; up to 2.3 s were seen."""
+SETTLE_SECONDS = 4.0
+"""
+How long the other side may need to find us once we have found it: if it missed our first
+announcements, Fast DDS repeats them every 3 s.
+"""
 
 DRAIN_SECONDS = 5
 """How long subscribers have to acknowledge the last messages."""
@@ -82,7 +85,7 @@ def play(
             for topic, kind in types.items()
         }
         ticks = node.create_publisher(Clock, '/clock', QoSProfile(depth=1)) if clock else None
-        _wait(publishers.values(), wait_for_subscribers)
+        _wait([*publishers.values()], [ticks] if ticks else [], wait_for_subscribers)
         while True:
             first = None
             for topic, _, recorded, content in read():
@@ -117,14 +120,24 @@ def _message_class(kind: str) -> type:
         ) from error
 
 
-def _wait(publishers: Iterable[Publisher], seconds: float) -> None:
-    """Return once each publisher is heard, or the time is over."""
+def _wait(publishers: Sequence[Publisher], clock: Sequence[Publisher], seconds: float) -> None:
+    """Return once each publisher is heard, or the time is over; ``clock`` need not be heard."""
+    if seconds <= 0:
+        return
+
+    def counts() -> list[int]:
+        return [publisher.get_subscription_count() for publisher in (*publishers, *clock)]
+
     end = monotonic() + seconds
-    while monotonic() < end and not all(p.get_subscription_count() for p in publishers):
+    while monotonic() < end and not all(counts()[: len(publishers)]):
         sleep(0.02)
-    if seconds > 0:
-        # A subscriber that we know may not know us yet, and what it gets before that is lost.
-        sleep(SETTLE_SECONDS)
+    # A subscriber that we know may not know us yet, and what it gets before that is lost. So
+    # each one that still appears is given the same time.
+    known, settled = counts(), monotonic() + SETTLE_SECONDS
+    while monotonic() < min(settled, end + SETTLE_SECONDS):
+        sleep(0.02)
+        if (now := counts()) != known:
+            known, settled = now, monotonic() + SETTLE_SECONDS
 
 
 def _sleep_until(moment: float, recorded: int, rate: float, ticks: Publisher | None) -> None:

@@ -66,10 +66,17 @@ setup(
         'tqdm',
     ],
     extras_require={
+        # Engines; with none of them PyTorch runs the networks.
+        'openvino': ['openvino'],
+        'onnxruntime': ['onnx', 'onnxruntime', 'onnxscript'],
         'training': ['tensorboard'],
         'test': [
             'cityscapesscripts',
             'mypy',
+            'onnx',
+            'onnxruntime',
+            'onnxscript',
+            'openvino',
             'pytest',
             'rosbags-image',
             'ruff',

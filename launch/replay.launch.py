@@ -51,7 +51,7 @@ LISTENER_LISTENS = 'listening to'
 
 # What the node says that it computes with, so that the listener does, whatever params_file holds.
 LOADING = r': loading (.+)'
-LOADED = r'input (\d+)x(\d+), (\S+) on (\S+)'
+LOADED = r'input (\d+)x(\d+), (\S+) in (\S+) on (\S+)'
 
 
 def start(context):
@@ -76,7 +76,7 @@ def start(context):
         camera = re.search(NODE_LISTENS.format(re.escape(topics[0])), said)
         if not camera:
             return None
-        (*_, model), (*_, (width, height, precision, device)) = (
+        (*_, model), (*_, (width, height, backend, precision, device)) = (
             re.findall(pattern, said) for pattern in (LOADING, LOADED)
         )
         names = [given['namespace'].strip('/'), camera.group(1).strip('/'), 'segmentation']
@@ -85,7 +85,7 @@ def start(context):
             'topic': topics[0], 'mask': f'{base}/mask', 'out': given['out'],
             'overlay': f'{base}/overlay' if given['out'] else '',
             'model': model, 'input-height': height, 'input-width': width,
-            'precision': precision, 'device': device,
+            'backend': backend, 'precision': precision, 'device': device,
         }  # fmt: skip
         options = [text for name, value in wanted.items() for text in option(name, value)]
         return ExecuteProcess(

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS graph of our own, on this host alone; set before anything imports rclpy."""
+"""A ROS graph of our own, on this host alone, set before anything imports rclpy; a new cache."""
 
 from collections.abc import Iterator
 import os
@@ -12,6 +12,7 @@ import torch
 os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_LOG_DIR', tempfile.mkdtemp(prefix='seg_ros_log_'))
+os.environ.setdefault('SEG_ROS_CACHE', tempfile.mkdtemp(prefix='seg_ros_cache_'))
 
 
 @pytest.fixture(scope='module')

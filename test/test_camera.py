@@ -13,7 +13,8 @@ from std_msgs.msg import Header
 
 from seg_ros.inference.encodings import to_rgb
 from seg_ros.inference.labels import CAMVID, IGNORE
-from seg_ros.inference.overlay import overlay
+from seg_ros.inference.overlay import draw
+from seg_ros.inference.segmentation import Segmentation
 from seg_ros.nodes import camera as camera_module
 from seg_ros.nodes.camera import Camera, scale_camera_info
 
@@ -64,11 +65,12 @@ def camera(node):
 
 def publish(camera, image=IMAGE, mask=MASK, confidence=None):
     header = Header(frame_id='lens')
-    camera.publish(camera.heard(), header, image, mask, confidence, CAMVID, 0.25)
+    seen = Segmentation(mask, confidence, 0.5)
+    camera.publish(camera.heard(), header, image, seen, CAMVID, 0.25)
 
 
 def test_where_nobody_listens_only_the_mask_is_made(node, camera, monkeypatch):
-    for name in ('overlay', 'colorize', 'encode', 'scale_camera_info'):
+    for name in ('draw', 'encode', 'scale_camera_info'):
         monkeypatch.setattr(camera_module, name, lambda *arguments: pytest.fail('was computed'))
     assert camera.heard() == {'mask'}
     publish(camera, confidence=MASK)  # which another camera's listener asked for
@@ -90,9 +92,7 @@ def test_what_one_listens_to_is_made_and_nothing_else(node, camera, topic):
 
 def test_two_kinds_of_overlay_are_painted_once(node, camera, monkeypatch):
     painted = []
-    monkeypatch.setattr(
-        camera_module, 'overlay', lambda *args: painted.append(1) or overlay(*args)
-    )
+    monkeypatch.setattr(camera_module, 'draw', lambda *args: painted.append(1) or draw(*args))
     node.publishers['overlay'].listeners = node.publishers['overlay/compressed'].listeners = 1
     publish(camera)
     assert len(painted) == 1

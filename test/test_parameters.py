@@ -8,7 +8,8 @@ import re
 import pytest
 import yaml
 
-from seg_ros.inference.segmenter import DEFAULT_MODEL, PRECISIONS
+from seg_ros.inference.backends import BACKENDS, PRECISIONS
+from seg_ros.inference.segmenter import DEFAULT_MODEL
 from seg_ros.nodes.parameters import CAMERA_PARAMETERS, check, ParameterError, PARAMETERS
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +37,9 @@ def test_the_readme_lists_every_parameter_with_its_default():
 
 def test_names_that_the_table_repeats_are_those_of_the_segmenter():
     assert DEFAULTS['model'] == DEFAULT_MODEL
-    precision = next(p for p in PARAMETERS if p.name == 'precision')
-    assert precision.choices == ('auto', *PRECISIONS)
+    choices = {parameter.name: parameter.choices for parameter in PARAMETERS}
+    assert choices['precision'] == PRECISIONS
+    assert choices['backend'] == BACKENDS
 
 
 @pytest.mark.parametrize('parameter', PARAMETERS + CAMERA_PARAMETERS, ids=lambda p: p.name)

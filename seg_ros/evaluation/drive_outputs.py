@@ -16,7 +16,7 @@ import cv2
 from ..inference.image_file import Image, VideoWriter
 from ..inference.labels import LabelSet
 from ..inference.overlay import overlay, Panel
-from ..inference.segmenter import Segmentation
+from ..inference.segmentation import Segmentation
 from .bags.bag import Bag, BagError, Message
 from .bags.writer import BagWriter
 from .drive import FrameScores

@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from ..datasets.dataset import IdTable
 from ..inference.labels import LabelSet
-from ..inference.segmenter import Segmentation, Segmenter
+from ..inference.segmentation import Segmentation
+from ..inference.segmenter import Segmenter
 from .bags.bag import Bag, BagError, Message
 from .drive import CameraScores, DriveScores, FrameScores
 from .drive_outputs import DriveOutputs, Frame, Outputs
@@ -140,7 +141,7 @@ def _answers(
             continue
         size = frame.image.shape[:2]
         if size not in sizes:
-            segmenter.warm_up(size)
+            segmenter.warm_up([size])
             sizes.add(size)
         if frames % (REFERENCE_FIRST if frames < 30 else REFERENCE_EVERY) == 0:
             reference_ms.append(reference.run())

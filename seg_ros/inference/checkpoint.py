@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 
 from ..models import build_model, SegmentationNetwork
 from .files import write_atomically
@@ -28,6 +29,9 @@ from .preprocessing import Preprocessing
 
 FORMAT = 'seg_ros checkpoint 1'
 SUFFIX = '.safetensors'
+
+ActivationRanges = dict[str, tuple[float, float]]
+"""Lowest and highest of what goes into a convolution, by its name in the network."""
 
 
 class CheckpointError(ValueError):
@@ -42,6 +46,7 @@ class Checkpoint:
     :param architecture: what :func:`seg_ros.models.build_model` built the network from.
     :param input_size: (height, width) that the network was meant to see.
     :param training: free-form facts: data and its terms, recipe, images seen, measured mIoU.
+    :param activation_ranges: what 8-bit inference needs, if it was calibrated for that.
     """
 
     network: SegmentationNetwork
@@ -50,6 +55,7 @@ class Checkpoint:
     input_size: tuple[int, int]
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     training: dict[str, Any] = field(default_factory=dict)
+    activation_ranges: ActivationRanges = field(default_factory=dict)
 
 
 def shipped_models() -> list[str]:
@@ -97,9 +103,23 @@ def save_checkpoint(
         'preprocessing': asdict(checkpoint.preprocessing),
         'input_size': checkpoint.input_size,
         'training': checkpoint.training,
+        'activation_ranges': checkpoint.activation_ranges,
     }
     metadata = {'format': FORMAT, **{key: json.dumps(value) for key, value in facts.items()}}
     write_atomically(path, save(tensors, metadata))
+
+
+def add_ranges(source: str | Path, target: str | Path, ranges: ActivationRanges) -> None:
+    """
+    Write a copy of a checkpoint that knows the ranges of its activations; all else is as it was.
+
+    :param source: a checkpoint that :func:`load_checkpoint` reads.
+    :raises OSError: the target cannot be written; what was there before is untouched.
+    """
+    with safe_open(str(source), framework='pt') as file:
+        metadata = {**file.metadata(), 'activation_ranges': json.dumps(ranges)}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    write_atomically(target, save(tensors, metadata))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -141,8 +161,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
                 preprocessing['channel_order'],
             ),
             training=json.loads(metadata['training']),
+            # Files from before there was 8-bit inference have none.
+            activation_ranges={
+                name: (float(low), float(high))
+                for name, (low, high) in json.loads(
+                    metadata.get('activation_ranges', '{}')
+                ).items()
+            },
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f'{path}: its metadata does not describe a network: {error!r}'
         ) from error
@@ -152,6 +179,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f'names and {architecture["num_classes"]} outputs'
         )
     _fill(checkpoint.network, tensors, path)
+    _check_ranges(checkpoint, path)
     checkpoint.network.eval()
     return checkpoint
 
@@ -172,3 +200,20 @@ def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str
             + (f'; and {len(problems) - 10} more' if len(problems) > 10 else '')
         )
     network.load_state_dict(dict(tensors))
+
+
+def _check_ranges(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Raise unless each range is one, and a convolution's of the network."""
+    modules = dict(checkpoint.network.named_modules())
+    for name, (low, high) in checkpoint.activation_ranges.items():
+        found = 'it has none' if name not in modules else f'it is a {type(modules[name]).__name__}'
+        if not isinstance(modules.get(name), nn.Conv2d):
+            raise CheckpointError(
+                f'{path}: expected the range of a convolution of its network; found one for '
+                f'{name!r}, and {found}. Calibrate it again: seg_ros calibrate'
+            )
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise CheckpointError(
+                f'{path}: expected a lowest and a highest value of what goes into {name}; found '
+                f'{low} and {high}. Calibrate it again: seg_ros calibrate'
+            )

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
 from fractions import Fraction
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -125,6 +127,18 @@ def write_image(path: str | Path, image: Image) -> None:
     write_atomically(path, encode_image(image, Path(path).suffix))
 
 
+def new_image(shape: tuple[int, ...]) -> Image:
+    """Return a black image whose memory is an array('B'): what a message takes without copying."""
+    return np.frombuffer(array('B', [0]) * math.prod(shape), np.uint8).reshape(shape)
+
+
+def to_bgr(image: Image) -> Image:
+    """Return RGB, (H, W, 3), as BGR, contiguous; without copying if it is BGR seen as RGB."""
+    if image.strides[2] < 0:
+        return np.ascontiguousarray(image[:, :, ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=new_image(image.shape))
+
+
 def encode_image(image: Image, suffix: str, quality: int = 90) -> bytes:
     """
     Encode RGB (H, W, 3) or labels (H, W) as ``suffix`` (``.png``, ``.jpg``) says.
@@ -133,7 +147,7 @@ def encode_image(image: Image, suffix: str, quality: int = 90) -> bytes:
     :raises ValueError: there is no such format.
     """
     if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        image = to_bgr(image)
     try:
         jpeg = suffix.lower() in ('.jpg', '.jpeg')
         options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else []

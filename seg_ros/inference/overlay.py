@@ -10,8 +10,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .image_file import Image
+from .image_file import Image, new_image
 from .labels import IGNORE, LabelSet, Palette
+from .segmentation import Paint
 
 THUMBNAIL = 480
 """Pixels across a small copy of a frame."""
@@ -48,8 +49,29 @@ def overlay(image: Image, mask: Image, palette: Palette, opacity: float = 0.5) -
     :param opacity: of the colours, 0 to 1; unlabeled pixels stay as they are.
     :returns: (H, W, 3).
     """
-    blended = cv2.addWeighted(colorize(mask, palette), opacity, image, 1 - opacity, 0)
+    colors, blended = colorize(mask, palette), new_image(image.shape)
+    cv2.addWeighted(colors, opacity, image, 1 - opacity, 0, dst=blended)
     return cv2.copyTo(image, cv2.compare(mask, IGNORE, cv2.CMP_EQ), blended)
+
+
+def draw(image: Image, mask: Image, paint: Paint) -> tuple[Image | None, Image | None]:
+    """
+    Return the pictures that are asked for: colours, and overlay.
+
+    :param image: RGB, (H, W, 3); resized where the mask is smaller or larger.
+    :returns: RGB, (h, w, 3) of the mask. Where the image is BGR seen as RGB, as most cameras'
+        are, so are they; :func:`seg_ros.inference.image_file.to_bgr` then has nothing to do.
+    """
+    backwards = image.strides[2] < 0
+    order = slice(None, None, -1 if backwards else 1)
+    palette = tuple((b, g, r) if backwards else (r, g, b) for r, g, b in paint.palette)
+    color = colorize(mask, palette)[:, :, order] if paint.color else None
+    if not paint.overlay:
+        return color, None
+    image = image[:, :, order]
+    if image.shape[:2] != mask.shape:
+        image = cv2.resize(image, mask.shape[::-1])
+    return color, overlay(image, mask, palette, paint.opacity)[:, :, order]
 
 
 def legend(labels: LabelSet, height: int) -> Image:

@@ -4,45 +4,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-import copy
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, overload
+from statistics import median
+from time import perf_counter
+from typing import overload
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from .backends import EngineError, make_engine
+from .backends.cache import Report
+from .backends.torch_engine import TorchEngine
 from .checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from .device_pipeline import DevicePipeline
 from .image_file import Image
-from .labels import IGNORE
+from .labelling import label, label_with_confidence
+from .overlay import draw
+from .preprocessing import resize
+from .segmentation import Paint, Segmentation
 
-PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 DEFAULT_MODEL = 'bisenetv2_camvid'
 
-STRIP = 32
-"""Rows of an image whose probabilities are computed at once on a CPU."""
+MEAN_POINTS = 2**14
+"""Of how many coarse pixels a CPU takes the mean confidence, about."""
 
-
-class DeviceError(ValueError):
-    """A device or precision that is not to be had here; the message says what is."""
-
-
-class Segmentation(NamedTuple):
-    """
-    What the network sees in one image.
-
-    :param labels: class ids, uint8, (H, W) of the image; 255 where it was not confident enough.
-    :param confidence: the winning class's softmax probability times 255, uint8, (H, W); None
-        where nobody asked.
-    :param mean_confidence: that probability's mean over the image, 0 to 1, at the network's own
-        stride, where it costs next to nothing.
-    """
-
-    labels: Image
-    confidence: Image | None
-    mean_confidence: float
+BATCH_GAIN = 1.1
+"""How much faster than by turns a batch must be to be worth the wait."""
 
 
 class Segmenter:
@@ -53,10 +44,15 @@ class Segmenter:
     :param input_height: of what the network sees; 0 is the checkpoint's own.
     :param input_width: likewise.
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param precision: ``auto`` (half where the hardware computes in it), ``fp32``, ``bf16``,
-        ``fp16``.
+    :param backend: ``torch``, ``openvino``, ``onnxruntime``, or ``auto``: the fastest of these
+        that is installed and computes what PyTorch does in float32.
+    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8``, or ``auto``: half where the hardware
+        computes in it.
+    :param graphs: whether CUDA runs from graphs; slower without, for comparison.
+    :param report: told, in lines for people, which engine was chosen and what takes long.
+    :ivar batched: whether images that wait together go faster as one batch; see :meth:`warm_up`.
     :raises CheckpointError: the model cannot be found, read or run.
-    :raises DeviceError: the device or precision is not to be had.
+    :raises EngineError: the device, backend or precision is not to be had.
     """
 
     def __init__(
@@ -66,16 +62,16 @@ class Segmenter:
         input_height: int = 0,
         input_width: int = 0,
         device: str = 'auto',
+        backend: str = 'auto',
         precision: str = 'auto',
+        graphs: bool = True,
+        report: Report = lambda line: None,
     ) -> None:
         self.device = choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
         if isinstance(model, Checkpoint):
-            # A network of its own: what follows changes the weights' type and place.
-            self.checkpoint = replace(model, network=copy.deepcopy(model.network))
+            self.checkpoint, self.model = model, ''
         else:
-            self.checkpoint = load_checkpoint(find_checkpoint(model))
-        self.model = '' if isinstance(model, Checkpoint) else str(model)
+            self.checkpoint, self.model = load_checkpoint(find_checkpoint(model)), str(model)
         self.labels = self.checkpoint.labels
         own_height, own_width = self.checkpoint.input_size
         self.input_size = (input_height or own_height, input_width or own_width)
@@ -84,18 +80,33 @@ class Segmenter:
                 f'expected an input size of at least 1x1; found {self.input_size}. '
                 "0 is the checkpoint's own"
             )
-        self._dtype = PRECISIONS[self.precision]
-        self._network = self.checkpoint.network.eval().requires_grad_(False)
-        self._network.to(device=self.device, dtype=self._dtype)
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.engine = make_engine(
+            self.checkpoint, self.input_size, self.device, backend, precision, report
+        )
+        self.backend, self.precision = self.engine.backend, self.engine.precision
+        self.batched = False
+        self._align_corners = self.checkpoint.network.align_corners
+        self._pipeline: DevicePipeline | None = None
+        if self.device != 'cpu':
+            self._pipeline = DevicePipeline(
+                self.engine, self.input_size, self._align_corners, graphs
+            )
 
-    def warm_up(self, size: tuple[int, int] | None = None) -> None:
+    def warm_up(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
         """
         Run once, so that the first real frame does not pay for what is set up on first use.
 
-        :param size: (height, width) of the images to come; the network's input size by default.
+        :param sizes: (height, width) of the images to come, one a camera; the network's input
+            size by default. Where there are several, a GPU also runs them as one batch, to find
+            out whether that is faster. On a CPU it never is: all cores work on one image.
         """
-        self.predict(np.zeros((*(size or self.input_size), 3), np.uint8), confidence=True)
+        images = [np.zeros((*size, 3), np.uint8) for size in sizes or [self.input_size]]
+        for image in {image.shape: image for image in images}.values():
+            self.predict(image)
+            self.predict(image, confidence=True)
+        if self._pipeline is not None and len(images) > 1:
+            by_turns = _seconds(lambda: [self.predict(image) for image in images])
+            self.batched = BATCH_GAIN * _seconds(lambda: self.predict(images)) < by_turns
 
     @overload
     def predict(
@@ -105,6 +116,7 @@ class Segmenter:
         confidence: bool = ...,
         confidence_threshold: float = ...,
         output_size: tuple[int, int] | None = ...,
+        paint: Paint | None = ...,
     ) -> Segmentation: ...
 
     @overload
@@ -115,6 +127,7 @@ class Segmenter:
         confidence: bool = ...,
         confidence_threshold: float = ...,
         output_size: tuple[int, int] | None = ...,
+        paint: Paint | None = ...,
     ) -> list[Segmentation]: ...
 
     def predict(
@@ -124,42 +137,81 @@ class Segmenter:
         confidence: bool = False,
         confidence_threshold: float = 0.0,
         output_size: tuple[int, int] | None = None,
+        paint: Paint | None = None,
     ) -> Segmentation | list[Segmentation]:
         """
-        Segment one image or several.
+        Segment one image, or several: on a GPU those of one size as a batch.
 
         :param images: uint8 RGB, (H, W, 3); several may differ in size.
         :param confidence: whether to return that, too.
         :param confidence_threshold: below this softmax probability a pixel is 255.
         :param output_size: (height, width) of the results; each image's own by default.
+        :param paint: the pictures to draw, if any.
         :returns: one result for one image, a list for several.
         :raises ValueError: an image of another type or shape.
         """
-        if isinstance(images, np.ndarray):
-            return self.predict(
-                [images],
-                confidence=confidence,
-                confidence_threshold=confidence_threshold,
-                output_size=output_size,
-            )[0]
-        for image in images:
+        several = [images] if isinstance(images, np.ndarray) else images
+        for image in several:
             _check(image)
-        if not images:
-            return []
+        run = self._on_cpu if self._pipeline is None else self._pipeline
         with torch.inference_mode():
-            logits = self.logits(images)
-            return [
-                self._label(
-                    coarse, output_size or image.shape[:2], confidence, confidence_threshold
+            results = run(several, confidence, confidence_threshold, output_size, paint)
+        return results[0] if isinstance(images, np.ndarray) else results
+
+    def _on_cpu(
+        self,
+        images: Sequence[Image],
+        confidence: bool,
+        threshold: float,
+        output_size: tuple[int, int] | None,
+        paint: Paint | None,
+    ) -> list[Segmentation]:
+        results = []
+        for image in images:
+            logits = self._coarse(image)[0].numpy()
+            size = output_size or image.shape[:2]
+            seen: Image | None = None
+            if confidence or threshold > 0:
+                labels, seen = label_with_confidence(logits, size, self._align_corners, threshold)
+            else:
+                labels = label(logits, size, self._align_corners)
+            results.append(
+                Segmentation(
+                    labels,
+                    seen if confidence else None,
+                    _mean_confidence(logits),
+                    *(draw(image, labels, paint) if paint is not None else ()),
                 )
-                for coarse, image in zip(logits, images)
-            ]
+            )
+        return results
+
+    def logits(self, images: Sequence[Image]) -> list[Tensor]:
+        """Return each image's logits at the network's own stride, float32, (1, C, h, w)."""
+        with torch.inference_mode():
+            return [self._coarse(image).clone() for image in images]
+
+    def _coarse(self, image: Image) -> Tensor:
+        return self.engine.logits(self._input(image, self.input_size))
+
+    def _input(self, image: Image, size: tuple[int, int]) -> Tensor:
+        """Return an image as the network takes it, (1, *size, 3) on the device."""
+        backwards = image.strides[2] < 0  # BGR seen as RGB: turned when it is small
+        pixels = np.ascontiguousarray(image[:, :, ::-1] if backwards else image)
+        if not pixels.flags.writeable:  # of which PyTorch warns
+            pixels = pixels.copy()
+        resized = resize(torch.from_numpy(pixels)[None].to(self.device), size)
+        if not backwards:
+            return resized
+        if self.device != 'cpu':
+            return resized.flip(3)
+        return torch.from_numpy(cv2.cvtColor(resized[0].numpy(), cv2.COLOR_BGR2RGB))[None]
 
     def predict_averaged(self, image: Image, scales: Sequence[float], flip: bool) -> Image:
         """
         Segment one image at several sizes, by the mean of its probabilities at its own size.
 
-        This is how papers raise their scores; no robot has the time for it.
+        This is how papers raise their scores; no robot has the time for it. PyTorch computes it
+        whatever the backend, as engines are made for one size.
 
         :param image: uint8 RGB, (H, W, 3).
         :param scales: of the network's input size.
@@ -168,70 +220,46 @@ class Segmenter:
         :raises ValueError: an image of another type or shape.
         """
         _check(image)
-        height, width = self.input_size
         mean = torch.zeros((), device=self.device)
         with torch.inference_mode():
             for scale in scales:
-                size = (max(1, round(scale * height)), max(1, round(scale * width)))
-                inputs = self._to_input(image, size)
+                height, width = (max(1, round(scale * side)) for side in self.input_size)
+                pixels = self._input(image, (height, width))
                 for mirrored in (False, True)[: 1 + flip]:
-                    x = inputs.flip(3) if mirrored else inputs
-                    logits = self._network.coarse_logits(x).float().contiguous()
-                    probability = self.upsample(logits, image.shape[:2]).softmax(1)
+                    seen = pixels.flip(2) if mirrored else pixels
+                    logits = self._any_size.logits(seen).contiguous()
+                    upsample = self.checkpoint.network.upsample
+                    probability = upsample(logits, image.shape[:2]).softmax(1)
                     mean = mean + (probability.flip(3) if mirrored else probability)
             return mean.max(1).indices[0].to(torch.uint8).cpu().numpy()
 
-    def logits(self, images: Sequence[Image]) -> list[Tensor]:
-        """Return each image's logits at the network's own stride, float32, (1, C, h, w)."""
-        batch = [self._to_input(image, self.input_size) for image in images]
-        # A CPU gains nothing from a batch, and an image's labels shall not depend on its company.
-        batches = [torch.cat(batch)] if self.device.startswith('cuda') else batch
-        return [
-            logits
-            for inputs in batches
-            for logits in self._network.coarse_logits(inputs).float().split(1)
-        ]
-
-    def _to_input(self, image: Image, size: tuple[int, int]) -> Tensor:
-        """Return a normalised (1, 3, *size) on the device, channels last in memory."""
-        # PyTorch warns of read-only memory, such as a message's, and takes no view that runs
-        # backwards, such as BGR seen as RGB.
-        if not image.flags.writeable or min(image.strides) < 0:
-            image = image.copy()
-        pixels = torch.from_numpy(image)
-        pixels = pixels.to(self.device, non_blocking=True).permute(2, 0, 1).unsqueeze(0)
-        x = self.checkpoint.preprocessing(pixels, size, self._dtype)
-        return x.contiguous(memory_format=torch.channels_last)
-
-    def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return coarse logits at ``size``, bilinearly, as the network's paper aligns it."""
-        return self._network.upsample(logits, size)
-
-    def _label(
-        self, logits: Tensor, size: tuple[int, int], confidence: bool, threshold: float
-    ) -> Segmentation:
-        mean = float(logits.softmax(1).max(1).values.mean())
-        logits = self.upsample(logits.contiguous(), size)
-        if not confidence and threshold <= 0:
-            # Of the two, PyTorch computes max several times faster than argmax on a CPU.
-            labels = logits.max(1).indices[0].to(torch.uint8)
-            return Segmentation(labels.cpu().numpy(), None, mean)
-        # A CPU is several times faster on what fits its cache.
-        rows = STRIP if self.device == 'cpu' else size[0]
-        strips = [_most_probable(strip) for strip in logits[0].split(rows, dim=1)]
-        labels, probability = (torch.cat(parts) for parts in zip(*strips))
-        if threshold > 0:
-            labels = labels.masked_fill(probability < threshold, IGNORE)
-        quantised = (probability * 255).round().to(torch.uint8) if confidence else None
-        return Segmentation(
-            labels.cpu().numpy(), None if quantised is None else quantised.cpu().numpy(), mean
+    @cached_property
+    def _any_size(self) -> TorchEngine:
+        if isinstance(self.engine, TorchEngine):
+            return self.engine
+        known = self.precision in TorchEngine.precisions(self.device)
+        precision = self.precision if known else 'fp32'
+        return TorchEngine(
+            self.checkpoint, self.input_size, self.device, precision, lambda line: None
         )
 
 
-def _most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the class of each pixel, uint8 (H, W), and its softmax probability; of (C, H, W)."""
-    highest, labels = logits.max(0)
-    return labels.to(torch.uint8), (logits - highest).exp_().sum(0).reciprocal_()
+def _mean_confidence(logits: np.ndarray) -> float:
+    """Return the mean over the image of the largest softmax probability, from (C, h, w)."""
+    step = max(1, int((logits[0].size / MEAN_POINTS) ** 0.5))
+    some = logits[:, ::step, ::step]
+    return float((1 / np.exp(some - some.max(0)).sum(0)).mean())
+
+
+def _seconds(run: Callable[[], object], times: int = 5) -> float:
+    """Return the median time of several runs after a first."""
+    run()
+    seconds = []
+    for _ in range(times):
+        start = perf_counter()
+        run()
+        seconds.append(perf_counter() - start)
+    return median(seconds)
 
 
 def _check(image: Image) -> None:
@@ -245,31 +273,15 @@ def choose_device(device: str) -> str:
     """
     Return the device that ``auto`` stands for here, or ``device`` itself.
 
-    :raises DeviceError: it is not to be had.
+    :raises EngineError: it is not to be had.
     """
     count = torch.cuda.device_count()
     available = ['cpu', 'cuda', *(f'cuda:{i}' for i in range(count))] if count else ['cpu']
     if device == 'auto':
         return available[min(1, len(available) - 1)]
     if device not in available:
-        raise DeviceError(
+        raise EngineError(
             f'device: expected auto or one of {", ".join(available)}; found {device!r}. '
             'PyTorch sees no other device here: check nvidia-smi and that PyTorch has CUDA'
         )
     return device
-
-
-def _choose_precision(precision: str, device: str) -> str:
-    if precision not in ('auto', *PRECISIONS):
-        raise DeviceError(
-            f'precision: expected auto, {", ".join(PRECISIONS)}; found {precision!r}'
-        )
-    if precision != 'auto':
-        return precision
-    if device.startswith('cuda'):
-        return 'fp16'
-    # Emulated bfloat16 is slower than float32, so ask for the instructions. The names are
-    # PyTorch's private ones and may be missing from another version.
-    probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
-    fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
-    return 'bf16' if fast else 'fp32'

@@ -114,6 +114,8 @@ class BiSeNetV2(SegmentationNetwork):
     :param depth: depth multiplier d.
     """
 
+    training_only = ('boosters',)
+
     def __init__(
         self,
         num_classes: int,

@@ -4,6 +4,7 @@
 
 from torch import nn, Tensor
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class SegmentationNetwork(nn.Module):
@@ -16,11 +17,13 @@ class SegmentationNetwork(nn.Module):
     :ivar num_classes: classes, the ignored one not counted.
     :ivar auxiliary_weights: the paper's weight of each auxiliary output's loss.
     :ivar align_corners: how the network's paper aligns its bilinear interpolation.
+    :ivar training_only: names of the modules that :meth:`coarse_logits` does without.
     """
 
     num_classes: int
     auxiliary_weights: tuple[float, ...]
     align_corners = False
+    training_only: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
         """
@@ -80,6 +83,20 @@ def conv_bn(
     if relu:
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """
+    Let each convolution of :func:`conv_bn` do what the batch norm behind it does.
+
+    :param network: changed in place; in evaluation mode, whose results stay the same.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for i in range(len(module) - 1):
+                conv, norm = module[i], module[i + 1]
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 
 class Bottleneck(nn.Module):

@@ -37,6 +37,7 @@ class PSPNet50(SegmentationNetwork):
     """
 
     align_corners = True
+    training_only = ('auxiliary_head',)
 
     def __init__(self, num_classes: int, width: float = 1) -> None:
         super().__init__()

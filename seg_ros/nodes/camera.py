@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from time import monotonic
 from typing import Any
 
-import cv2
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -21,7 +20,8 @@ from std_msgs.msg import Header
 from ..inference.encodings import to_rgb
 from ..inference.image_file import Image as Array
 from ..inference.labels import LabelSet
-from ..inference.overlay import colorize, overlay
+from ..inference.overlay import draw
+from ..inference.segmentation import Paint, Segmentation
 from .image_message import decode, encode, to_message
 
 try:  # Humble has these in rclpy.qos_event, which newer distributions gave up.
@@ -212,8 +212,7 @@ class Camera:
         outputs: set[str],
         header: Header,
         image: Array,
-        mask: Array,
-        confidence: Array | None,
+        seen: Segmentation,
         labels: LabelSet,
         opacity: float,
     ) -> None:
@@ -223,27 +222,29 @@ class Camera:
         :param outputs: names of :data:`OUTPUTS`.
         :param header: the image's own.
         :param image: uint8 RGB, (H, W, 3).
-        :param mask: (h, w), like ``confidence``; the other outputs get this size, too.
+        :param seen: all outputs get the size of its labels. Pictures that are in it are not
+            drawn again.
         """
-        size = mask.shape[::-1]
+        mask = seen.labels
 
         @cache
-        def blended() -> Array:
-            small = image if mask.shape == image.shape[:2] else cv2.resize(image, size)
-            return overlay(small, mask, labels.palette, opacity)
+        def pictures() -> tuple[Any, Any]:
+            if seen.color is not None or seen.overlay is not None:
+                return seen.color, seen.overlay
+            return draw(image, mask, paint_for(outputs, labels, opacity))
 
         make: dict[str, Callable[[], Any]] = {
             'mask': lambda: to_message(header, mask),
             'mask/compressed': lambda: encode(header, mask, '.png'),
-            'color': lambda: to_message(header, colorize(mask, labels.palette)),
-            'overlay': lambda: to_message(header, blended()),
-            'overlay/compressed': lambda: encode(header, blended(), '.jpg'),
+            'color': lambda: to_message(header, pictures()[0]),
+            'overlay': lambda: to_message(header, pictures()[1]),
+            'overlay/compressed': lambda: encode(header, pictures()[1], '.jpg'),
         }
-        if confidence is not None:
+        if (confidence := seen.confidence) is not None:
             make['confidence'] = lambda: to_message(header, confidence)
         if (info := self._info) is not None:
             make['camera_info'] = lambda: scale_camera_info(
-                info, header, size[0] / image.shape[1], size[1] / image.shape[0]
+                info, header, mask.shape[1] / image.shape[1], mask.shape[0] / image.shape[0]
             )
         for output, message in make.items():  # the mask first
             if output in outputs:
@@ -294,3 +295,9 @@ def scale_camera_info(
     scaled.roi.height = int(info.roi.height * scale_y)
     scaled.roi.do_rectify = info.roi.do_rectify
     return scaled
+
+
+def paint_for(outputs: Collection[str], labels: LabelSet, opacity: float) -> Paint:
+    """Return what must be drawn for these outputs."""
+    blended = not {'overlay', 'overlay/compressed'}.isdisjoint(outputs)
+    return Paint(labels.palette, opacity, 'color' in outputs, blended)

@@ -34,18 +34,22 @@ class FrameQueue(Generic[Frame]):
             self._waiting[camera] = frame
             self._changed.notify()
 
-    def take(self) -> dict[str, Frame] | None:
+    def take(self, together: bool = True) -> dict[str, Frame] | None:
         """
-        Wait for frames and take all that wait: at most one, the newest, of each camera.
+        Wait for frames and take those that wait: at most one, the newest, of each camera.
 
+        :param together: else only that of the camera that has waited longest.
         :returns: a frame by camera, the camera that waited longest first; None once closed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return None
-            taken, self._waiting = self._waiting, {}
-            return taken
+            if together:
+                taken, self._waiting = self._waiting, {}
+                return taken
+            camera = next(iter(self._waiting))
+            return {camera: self._waiting.pop(camera)}
 
     def replaced(self, camera: str) -> int:
         """Return how many frames of a camera were replaced before anyone took them."""

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from array import array
 
-import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from ..inference.encodings import ImageError
-from ..inference.image_file import decode_image, encode_image, ImageFileError
+from ..inference.image_file import decode_image, encode_image, ImageFileError, to_bgr
 from ..inference.image_file import Image as Array
 
 
@@ -32,18 +31,19 @@ def to_message(header: Header, pixels: Array) -> Image:
     """
     Return an image message, its rows unpadded.
 
-    :param pixels: uint8 RGB (H, W, 3), which becomes bgr8; or labels (H, W), mono8.
+    :param pixels: uint8 RGB (H, W, 3), which becomes bgr8; or labels (H, W), mono8. Where their
+        memory is an array('B'), it becomes the message's.
     """
     height, width = pixels.shape[:2]
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        pixels = to_bgr(pixels)
     return Image(
         header=header,
         height=height,
         width=width,
         encoding='bgr8' if pixels.ndim == 3 else 'mono8',
         step=pixels.nbytes // height,
-        data=_to_array(np.ascontiguousarray(pixels).data),
+        data=_to_array(pixels),
     )
 
 
@@ -59,12 +59,23 @@ def encode(header: Header, pixels: Array, suffix: str) -> CompressedImage:
     return CompressedImage(
         header=header,
         format=f'{colors or "mono8"}; {codec} compressed {colors}',
-        data=_to_array(encode_image(pixels, suffix)),
+        data=_copied(encode_image(pixels, suffix)),
     )
 
 
-def _to_array(content: bytes | memoryview) -> array[int]:
-    """Copy once into the one type that the setter of ``data`` does not check byte by byte."""
+def _to_array(pixels: Array) -> array[int]:
+    """Return the one type that the setter of ``data`` does not check byte by byte."""
+    owner = pixels.base
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, array) and len(owner) == pixels.nbytes and pixels.flags.c_contiguous:
+        return owner
+    return _copied(np.ascontiguousarray(pixels).data)
+
+
+def _copied(content: bytes | memoryview) -> array[int]:
     data = array('B')
     data.frombytes(content)
     return data

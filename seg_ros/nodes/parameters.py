@@ -114,10 +114,18 @@ PARAMETERS = (
         'Where the network runs: auto (CUDA where there is one), cpu, cuda or cuda:N.',
     ),
     Parameter(
+        'backend',
+        'auto',
+        'What runs the network. auto is the fastest that is installed and computes what PyTorch '
+        'does; the log says which, and why.',
+        choices=('auto', 'openvino', 'onnxruntime', 'torch'),
+    ),
+    Parameter(
         'precision',
         'auto',
-        'What the network computes in. auto is half precision where the hardware has it.',
-        choices=('auto', 'fp32', 'bf16', 'fp16'),
+        'What the network computes in. auto is half precision where the hardware has it. int8 '
+        'is for checkpoints that were calibrated.',
+        choices=('auto', 'fp32', 'bf16', 'fp16', 'int8'),
     ),
     Parameter(
         'confidence_threshold',

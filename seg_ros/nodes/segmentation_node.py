@@ -11,6 +11,7 @@ frame of each camera and one reference to the settings in force.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import gc
 import signal
 import sys
 from threading import Event, Thread
@@ -29,14 +30,22 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ..inference.encodings import ImageError
 from ..inference.palette import with_palette
-from .camera import Camera
+from .camera import Camera, paint_for
 from .frame_queue import FrameQueue
+from .memory import keep_memory
 from .parameters import check, declare, ParameterError
 
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
-NETWORK_PARAMETERS = ('model', 'input_height', 'input_width', 'device', 'precision')
+NETWORK_PARAMETERS = (
+    'model',
+    'input_height',
+    'input_width',
+    'device',
+    'backend',
+    'precision',
+)
 """A change of these takes another network."""
 
 FOLLOW_PERIOD = 0.5
@@ -211,27 +220,32 @@ class SegmentationNode(LifecycleNode):
         :raises ValueError: such a network cannot be had; the message says why and what to do.
         """
         start = monotonic()
-        model, height, width, device, precision = (values[name] for name in NETWORK_PARAMETERS)
-        self.get_logger().info(f'loading {model}')
+        self.get_logger().info(f'loading {values["model"]}')
         # Here, as PyTorch takes seconds to import: signals and requests must not wait for it.
         from ..inference.segmenter import Segmenter
 
         segmenter = Segmenter(
-            model, input_height=height, input_width=width, device=device, precision=precision
+            **{name: values[name] for name in NETWORK_PARAMETERS},
+            report=lambda line: self.get_logger().info(line),
         )
-        for size in {camera.size for camera in self._cameras.values()} or {None}:
-            segmenter.warm_up(size)
-        height, width = segmenter.input_size
+        own = segmenter.input_size
+        segmenter.warm_up([camera.size or own for camera in self._cameras.values()])
+        # What is there now stays. To look through it for garbage takes 0.1 s, a frame's time.
+        gc.collect()
+        gc.freeze()
+        height, width = own
         self.get_logger().info(
             f'loaded in {monotonic() - start:.1f} s: {len(segmenter.labels)} classes, input '
-            f'{width}x{height}, {segmenter.precision} on {segmenter.device}'
+            f'{width}x{height}, {segmenter.backend} in {segmenter.precision} on '
+            f'{segmenter.device}'
         )
         return segmenter
 
     # The worker's thread.
 
     def _work(self, queue: FrameQueue[Image | CompressedImage]) -> None:
-        while (frames := queue.take()) is not None:
+        # A batch's masks come out together, after the last; by turns the first need not wait.
+        while (frames := queue.take(together=self._batched())) is not None:
             try:
                 self._segment(frames)
             except Exception as error:
@@ -253,22 +267,24 @@ class SegmentationNode(LifecycleNode):
                 camera.drop(error)
             else:
                 outputs[name] = camera.heard()
+        heard = set[str]().union(*outputs.values())
+        labels = with_palette(segmenter.labels, values['palette'])
+        opacity = values['overlay_opacity']
         results = segmenter.predict(
             list(images.values()),
-            confidence=any('confidence' in wanted for wanted in outputs.values()),
+            confidence='confidence' in heard,
             confidence_threshold=values['confidence_threshold'],
             output_size=segmenter.input_size if values['output_size'] == 'network' else None,
+            # A GPU draws as it goes; a CPU lets the mask out first.
+            paint=None if segmenter.device == 'cpu' else paint_for(heard, labels, opacity),
         )
-        for (name, image), (mask, confidence, _) in zip(images.items(), results, strict=True):
-            self._cameras[name].publish(
-                outputs[name],
-                frames[name].header,
-                image,
-                mask,
-                confidence,
-                with_palette(segmenter.labels, values['palette']),
-                values['overlay_opacity'],
-            )
+        for (name, image), seen in zip(images.items(), results, strict=True):
+            header = frames[name].header
+            self._cameras[name].publish(outputs[name], header, image, seen, labels, opacity)
+
+    def _batched(self) -> bool:
+        segmenter = self._settings.segmenter
+        return segmenter is not None and segmenter.batched
 
 
 def _explain(error: Exception) -> str:
@@ -278,6 +294,7 @@ def _explain(error: Exception) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until a signal; return 0, or 1 where it cannot start and has said why."""
+    keep_memory()
     # rclpy's own handlers call these before they shut the context down, which ends whatever the
     # node is at. Python's defaults would raise KeyboardInterrupt just anywhere, or kill.
     interrupted = Event()

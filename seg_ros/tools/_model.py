@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --device, --precision and the input size."""
+    """Add --model, --device, --backend, --precision and the input size."""
     parser.add_argument(
         '--model', default='bisenetv2_camvid', help="a shipped name or a checkpoint's path"
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', default='auto', help='auto, fp32, bf16 or fp16')
+    parser.add_argument(
+        '--backend', default='auto', help='auto (the fastest), openvino, onnxruntime or torch'
+    )
+    parser.add_argument('--precision', default='auto', help='auto, fp32, bf16, fp16 or int8')
     size = "of what the network sees; 0 is the checkpoint's own"
     parser.add_argument('--input-height', type=int, default=0, help=size)
     parser.add_argument('--input-width', type=int, default=0, help=size)
@@ -40,7 +44,9 @@ def make_segmenter(args: argparse.Namespace) -> Segmenter:
         input_height=args.input_height,
         input_width=args.input_width,
         device=args.device,
+        backend=args.backend,
         precision=args.precision,
+        report=lambda line: print(line, file=sys.stderr),
     )
 
 
@@ -49,6 +55,7 @@ def used(segmenter: Segmenter) -> dict[str, Any]:
     return {
         'model': segmenter.model,
         'device': segmenter.device,
+        'backend': segmenter.backend,
         'precision': segmenter.precision,
         'input_size': list(segmenter.input_size),
     }

@@ -301,7 +301,7 @@ class Training:
                 'images_seen': self.images_seen,
             },
         )
-        segmenter = Segmenter(checkpoint, device=self.device)
+        segmenter = Segmenter(checkpoint, device=self.device, backend='torch')
         split = self.recipe.splits[1]
         matrix = self._score(segmenter, split)
         miou = matrix.miou()
@@ -324,7 +324,7 @@ class Training:
         """Write the scores of the stored weights beside them; return the last split's mIoU."""
         best = load_checkpoint(self.out / 'best.safetensors')
         best.training['miou'], best.training['iou'] = {}, {}
-        segmenter = Segmenter(best, device=self.device)
+        segmenter = Segmenter(best, device=self.device, backend='torch')
         for split in self.recipe.splits[1:]:
             matrix = self._score(segmenter, split)
             best.training['miou'][split] = miou = matrix.miou()

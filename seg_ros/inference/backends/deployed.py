@@ -1,0 +1,45 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint's network as every engine takes it: 8-bit pixels in, coarse logits out."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn, Tensor
+
+from ...models.layers import fold_batch_norms
+from ..checkpoint import Checkpoint
+
+
+class Deployed(nn.Module):
+    """
+    A copy of a checkpoint's network without what only training needs.
+
+    Batch norms are folded into the convolutions before them, auxiliary heads are gone, and the
+    normalisation of the pixels is inside.
+
+    :ivar network: the copy; its type and place may be changed.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(checkpoint.network).cpu().float().eval()
+        for name in self.network.training_only:
+            delattr(self.network, name)
+        fold_batch_norms(self.network)
+        self.requires_grad_(False)
+        self._preprocessing = checkpoint.preprocessing
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """
+        Return the logits at the network's own stride.
+
+        :param pixels: RGB, uint8, (N, h, w, 3), of the size that the network is to see.
+        :returns: float32, (N, num_classes, h', w').
+        """
+        x = self._preprocessing.normalise(pixels.permute(0, 3, 1, 2).float())
+        dtype = next(self.network.parameters()).dtype
+        x = x.to(dtype, memory_format=torch.channels_last)
+        return self.network.coarse_logits(x).float()

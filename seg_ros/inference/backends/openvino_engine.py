@@ -1,0 +1,121 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO as an engine, for CPUs."""
+
+from __future__ import annotations
+
+from io import BytesIO
+import threading
+from typing import Any
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checkpoint import Checkpoint
+from ..quantization import quantize
+from .cache import building, content_key, load, Report, store
+from .deployed import Deployed
+from .engine import Engine, EngineError
+
+HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'bf16'}
+"""OpenVINO's names; of an int8 network, what its other layers compute in."""
+
+
+class OpenVinoEngine(Engine):
+    """A network compiled by OpenVINO; its threads are as many as PyTorch's."""
+
+    backend = 'openvino'
+    packages = ('openvino',)
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        input_size: tuple[int, int],
+        device: str,
+        precision: str,
+        report: Report,
+    ) -> None:
+        super().__init__(checkpoint, input_size, device, precision, report)
+        if precision not in self.precisions(device):
+            raise EngineError(
+                f'precision: expected what OpenVINO computes in on this CPU: '
+                f'{", ".join(self.precisions(device))}; found {precision!r}'
+            )
+        self._model = _compiled(checkpoint, input_size, precision, report)
+        self._threads = threading.local()
+
+    @classmethod
+    def runs_on(cls, device: str) -> bool:
+        """OpenVINO is for CPUs here."""
+        return device == 'cpu'
+
+    @classmethod
+    def precisions(cls, device: str) -> tuple[str, ...]:
+        """Return what this CPU has instructions for, narrow floats first."""
+        import openvino
+
+        has = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        half = tuple(name for name in ('bf16', 'fp16') if name.upper() in has)
+        return (*half, 'fp32', 'int8')
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Compute (1, C, h', w') from (1, h, w, 3); neither is copied."""
+        import openvino
+
+        request = getattr(self._threads, 'request', None)
+        if request is None:
+            request = self._threads.request = self._model.create_infer_request()
+        request.set_input_tensor(openvino.Tensor(pixels.numpy(), shared_memory=True))
+        request.infer()
+        return torch.from_numpy(request.get_output_tensor().data)
+
+
+def _compiled(
+    checkpoint: Checkpoint, input_size: tuple[int, int], precision: str, report: Report
+) -> Any:
+    """Return the compiled model, from the cache where it is there."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        'INFERENCE_PRECISION_HINT': HINTS[precision],
+        'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+    }
+    key = content_key(
+        checkpoint,
+        backend=openvino.__version__,
+        machine=core.get_property('CPU', 'FULL_DEVICE_NAME'),
+        capabilities=core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'),
+        input_size=input_size,
+        precision=precision,
+        settings=settings,
+    )
+    if (content := load(key, report)) is not None:
+        try:
+            return core.import_model(content, 'CPU', settings)
+        except RuntimeError as error:
+            report(f'OpenVINO does not take its engine from the cache: {error}: building anew')
+    height, width = input_size
+    with building(f'OpenVINO engine, {width}x{height}, {precision}', report):
+        network = Deployed(checkpoint)
+        if precision == 'int8':
+            network = quantize(network, checkpoint.activation_ranges)
+        compiled = core.compile_model(_traced(network, (1, height, width, 3)), 'CPU', settings)
+    stream = BytesIO()
+    compiled.export_model(stream)
+    store(key, stream.getvalue(), report)
+    return compiled
+
+
+def _traced(network: torch.nn.Module, shape: tuple[int, ...]) -> Any:
+    """Return OpenVINO's model of a network that takes 8-bit pixels of one shape."""
+    import openvino
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter('ignore')  # of sizes that become constants, as they shall
+        example = torch.zeros(shape, dtype=torch.uint8)
+        traced = torch.jit.trace(network, example, check_trace=False)
+        return openvino.convert_model(traced, example_input=example, input=[(shape, np.uint8)])

@@ -1,0 +1,56 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch as an engine, on a CPU or with CUDA."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checkpoint import Checkpoint
+from .cache import Report
+from .deployed import Deployed
+from .engine import Engine, EngineError
+
+TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+class TorchEngine(Engine):
+    """The network as it is, its convolutions in channels-last layout."""
+
+    backend = 'torch'
+    packages = ()
+    recordable = True
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        input_size: tuple[int, int],
+        device: str,
+        precision: str,
+        report: Report,
+    ) -> None:
+        super().__init__(checkpoint, input_size, device, precision, report)
+        if precision not in TYPES:
+            raise EngineError(
+                f'precision: PyTorch runs {", ".join(TYPES)}; found {precision!r}. int8 needs '
+                'the backend openvino or onnxruntime'
+            )
+        self._network = Deployed(checkpoint).to(device)
+        self._network.network.to(TYPES[precision])
+        self._network.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def precisions(cls, device: str) -> tuple[str, ...]:
+        """Return what it computes in, first what is fastest on the device."""
+        if device.startswith('cuda'):
+            return ('fp16', 'bf16', 'fp32')
+        # Emulated bfloat16 is slower than float32, so ask for the instructions. The names are
+        # PyTorch's private ones and may be missing from another version.
+        probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
+        fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+        return ('bf16', 'fp32', 'fp16') if fast else ('fp32', 'bf16', 'fp16')
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Compute (N, C, h', w') from (N, h, w, 3)."""
+        return self._network(pixels)

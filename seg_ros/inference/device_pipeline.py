@@ -1,0 +1,244 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+From 8-bit images to 8-bit labels on a CUDA device: nothing wider crosses the bus.
+
+Resizing, network, upsampling, argmax and colours are one program for each combination of sizes
+and outputs. It is recorded as a CUDA graph, so that no kernel waits for Python. Images are copied
+into page-locked memory, from where the device fetches them, and results arrive in page-locked
+memory, which is what the caller gets: one copy on the host in all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+import threading
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .backends import Engine
+from .image_file import Image
+from .labels import IGNORE, Palette
+from .preprocessing import resize
+from .segmentation import Paint, Segmentation
+
+PROGRAMS = 8
+"""How many programs a thread keeps; each has buffers of its own."""
+
+WARM_UP_RUNS = 3
+"""Before a graph is recorded, libraries choose their algorithms."""
+
+
+class _Work(NamedTuple):
+    """What a program does; another combination is another program."""
+
+    images: int
+    image_size: tuple[int, int]
+    output_size: tuple[int, int]
+    confidence: bool
+    threshold: bool
+    palette: Palette | None
+    color: bool
+    overlay: bool
+
+
+@dataclass
+class _Program:
+    """A recorded computation: fill the inputs, run, read the outputs."""
+
+    pixels: Tensor
+    threshold: Tensor
+    opacity: Tensor
+    outputs: list[Tensor | None]
+    run: Callable[[], None]
+
+
+class DevicePipeline:
+    """
+    An engine, and all that is around it, on the engine's device.
+
+    Threads that call it have streams and buffers of their own, so that one's copies overlap with
+    the other's computing.
+
+    :param input_size: (height, width) of what the network sees.
+    :param align_corners: how the network's logits are upsampled.
+    :param graphs: whether to record CUDA graphs; engines that cannot be recorded run without.
+    """
+
+    def __init__(
+        self, engine: Engine, input_size: tuple[int, int], align_corners: bool, graphs: bool
+    ) -> None:
+        self._engine = engine
+        self._input_size = input_size
+        self._align_corners = align_corners
+        self._graphs = graphs and engine.recordable and engine.device.startswith('cuda')
+        self._mine = threading.local()
+
+    def __call__(
+        self,
+        images: Sequence[Image],
+        confidence: bool,
+        threshold: float,
+        output_size: tuple[int, int] | None,
+        paint: Paint | None,
+    ) -> list[Segmentation]:
+        """Segment images; see :meth:`seg_ros.inference.segmenter.Segmenter.predict`."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(i)
+        results: dict[int, Segmentation] = {}
+        for indices in groups.values():
+            batch = [images[i] for i in indices]
+            found = self._batch(batch, confidence, threshold, output_size, paint)
+            results.update(zip(indices, found))
+        return [results[i] for i in range(len(images))]
+
+    def _batch(
+        self,
+        images: Sequence[Image],
+        confidence: bool,
+        threshold: float,
+        output_size: tuple[int, int] | None,
+        paint: Paint | None,
+    ) -> list[Segmentation]:
+        size = images[0].shape[:2]
+        drawn = paint is not None and (paint.color or paint.overlay)
+        work = _Work(
+            len(images),
+            size,
+            output_size or size,
+            confidence,
+            threshold > 0,
+            paint.palette if paint is not None and drawn else None,
+            paint is not None and paint.color,
+            paint is not None and paint.overlay,
+        )
+        device = torch.device(self._engine.device)
+        if device.type == 'cpu':  # the same computation, for comparison
+            program = self._program(work)
+            program.pixels.copy_(torch.from_numpy(np.stack(images)))
+            program.threshold.fill_(threshold)
+            program.opacity.fill_(paint.opacity if paint is not None else 0)
+            program.run()
+            arrived = [None if t is None else t.clone() for t in program.outputs]
+            return _results(arrived)
+        if not hasattr(self._mine, 'stream'):
+            self._mine.stream = torch.cuda.Stream(device)
+        stream = self._mine.stream
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            program = self._program(work)
+            # PyTorch keeps page-locked memory for the next time, once its last user is gone.
+            host = torch.empty(program.pixels.shape, dtype=torch.uint8, pin_memory=True)
+            for target, image in zip(host.numpy(), images):
+                np.copyto(target, image)
+            program.pixels.copy_(host, non_blocking=True)
+            program.threshold.fill_(threshold)
+            program.opacity.fill_(paint.opacity if paint is not None else 0)
+            program.run()
+            arrived = []
+            for tensor in program.outputs:
+                if tensor is None:
+                    arrived.append(None)
+                else:
+                    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                    arrived.append(copy.copy_(tensor, non_blocking=True))
+            stream.synchronize()  # without the GIL
+        return _results(arrived)
+
+    def _program(self, work: _Work) -> _Program:
+        """Return this thread's program for some work, recorded if that is new."""
+        programs: OrderedDict[_Work, _Program] = self._mine.__dict__.setdefault(
+            'programs', OrderedDict()
+        )
+        if work not in programs:
+            while len(programs) >= PROGRAMS:
+                programs.popitem(last=False)
+            programs[work] = self._record(work)
+        programs.move_to_end(work)
+        return programs[work]
+
+    def _record(self, work: _Work) -> _Program:
+        device = torch.device(self._engine.device)
+        pixels = torch.zeros(work.images, *work.image_size, 3, dtype=torch.uint8, device=device)
+        threshold, opacity = torch.zeros(2, device=device)
+        palette = torch.zeros(256, 3, device=device)
+        if work.palette is not None:
+            colors = torch.tensor(work.palette, dtype=torch.float32)
+            palette[: len(colors)] = colors.to(device)
+        program = _Program(pixels, threshold, opacity, [], lambda: None)
+
+        def compute() -> None:
+            program.outputs = self._compute(work, pixels, threshold, opacity, palette)
+
+        if not self._graphs:
+            program.run = compute
+            return program
+        for _ in range(WARM_UP_RUNS):
+            compute()
+        torch.cuda.current_stream(device).synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may go on meanwhile.
+        with torch.cuda.graph(
+            graph, stream=torch.cuda.current_stream(device), capture_error_mode='thread_local'
+        ):
+            compute()
+        program.run = graph.replay
+        return program
+
+    def _compute(
+        self, work: _Work, pixels: Tensor, threshold: Tensor, opacity: Tensor, palette: Tensor
+    ) -> list[Tensor | None]:
+        """Return labels, confidence, mean confidence, colours and overlay, None if not asked."""
+        coarse = self._engine.logits(resize(pixels, self._input_size))
+        mean = coarse.softmax(1).amax(1).mean((1, 2))
+        logits = coarse
+        if coarse.shape[2:] != work.output_size:
+            logits = F.interpolate(
+                coarse.contiguous(),
+                work.output_size,
+                mode='bilinear',
+                align_corners=self._align_corners,
+            )
+        best, winners = logits.max(1)
+        labels = winners.to(torch.uint8)
+        confidence = color = blended = None
+        if work.confidence or work.threshold:
+            probability = (logits - best.unsqueeze(1)).exp_().sum(1).reciprocal_()
+            if work.threshold:
+                labels = labels.masked_fill(probability < threshold, IGNORE)
+            if work.confidence:
+                confidence = (probability * 255).round_().to(torch.uint8)
+        if work.color or work.overlay:
+            painted = palette[labels.long()]
+            if work.overlay:
+                under = resize(pixels, work.output_size).float()
+                mixed = under.lerp(painted, opacity).round_()
+                known = (labels != IGNORE).unsqueeze(3)
+                blended = torch.where(known, mixed, under).to(torch.uint8)
+            if work.color:
+                color = painted.to(torch.uint8)
+        return [labels, confidence, mean, color, blended]
+
+
+def _results(outputs: Sequence[Tensor | None]) -> list[Segmentation]:
+    """Return one result an image of a batch's outputs on the host, which share their memory."""
+    labels, confidence, mean, color, blended = (
+        None if tensor is None else tensor.numpy() for tensor in outputs
+    )
+    assert labels is not None and mean is not None
+    return [
+        Segmentation(
+            labels[i],
+            None if confidence is None else confidence[i],
+            float(mean[i]),
+            None if color is None else color[i],
+            None if blended is None else blended[i],
+        )
+        for i in range(len(labels))
+    ]

@@ -1,0 +1,170 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+From coarse logits to labels on a CPU: bilinear upsampling, then argmax, as the papers do it.
+
+Upsampling every class to a camera's size takes as long as the network. Here the result is made
+tile by tile, so that it stays in the cache, and a class is left out where it cannot win. That
+changes no label: between four pixels a bilinear value lies between theirs, so no class wins in a
+cell whose largest value at the four corners is below another's smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .image_file import Image, new_image
+from .labels import IGNORE
+
+Floats = NDArray[np.float32]
+
+TILE = (64, 256)
+"""Rows and columns of a tile, about: it ends where a cell between four coarse pixels does."""
+
+
+def label(logits: Floats, size: tuple[int, int], align_corners: bool) -> Image:
+    """
+    Return each pixel's most probable class.
+
+    :param logits: (C, h, w), at the network's stride.
+    :param size: (height, width) of the result.
+    :param align_corners: as PyTorch's interpolation means it.
+    :returns: uint8, (H, W).
+    """
+    labels = new_image(size)
+    for (y, x), classes in _tiles(logits, size, align_corners):
+        part = labels[y.pixels, x.pixels]
+        if len(classes) == 1:
+            part[:] = classes[0]
+        else:
+            part[:], _ = _largest(_upsampled(logits, classes, y, x), classes)
+    return labels
+
+
+def label_with_confidence(
+    logits: Floats, size: tuple[int, int], align_corners: bool, threshold: float = 0.0
+) -> tuple[Image, Image]:
+    """
+    Return each pixel's class as :func:`label` does, and its softmax probability times 255.
+
+    It takes longer, as every class counts in a probability.
+
+    :param threshold: a pixel less probable than this becomes 255.
+    :returns: twice uint8, (H, W).
+    """
+    labels, confidence = new_image(size), new_image(size)
+    every = np.arange(len(logits))
+    for (y, x), classes in _tiles(logits, size, align_corners):
+        values = _upsampled(logits, every, y, x)
+        winners, best = _largest(values[classes], classes)
+        # OpenCV's functions for their speed: NumPy takes three times as long for exp.
+        total = np.zeros_like(best)
+        for value in values:
+            cv2.add(total, cv2.exp(cv2.subtract(value, best)), dst=total)
+        probability = cv2.divide(1.0, total)
+        if threshold > 0:
+            winners[probability < threshold] = IGNORE
+        labels[y.pixels, x.pixels] = winners
+        confidence[y.pixels, x.pixels] = cv2.convertScaleAbs(probability, alpha=255)
+    return labels, confidence
+
+
+class _Span(NamedTuple):
+    """
+    What a row of tiles, or a column of them, covers.
+
+    :param pixels: of the result.
+    :param coarse: the coarse pixels that these lie between.
+    :param before: for each pixel, the coarse one before it, counted from the span's first.
+    :param weight: and how far it is from there to the next one, 0 to 1.
+    :param affine: (scale, offset) of that, in one line: before + weight, but for what sticks out
+        at the border.
+    """
+
+    pixels: slice
+    coarse: slice
+    before: NDArray[np.intp]
+    weight: Floats
+    affine: tuple[float, float]
+
+
+@lru_cache(maxsize=64)
+def _spans(coarse: int, size: int, align_corners: bool, tile: int) -> list[_Span]:
+    """Divide one side of an image: ``size`` pixels made of ``coarse`` ones."""
+    if align_corners:
+        scale = (coarse - 1) / max(size - 1, 1)
+        offset = 0.0
+    else:
+        scale = coarse / size
+        offset = scale / 2 - 0.5
+    position = np.clip(scale * np.arange(size) + offset, 0, coarse - 1)
+    before = np.clip(position.astype(np.intp), 0, max(coarse - 2, 0))
+    cells = max(1, round(tile * coarse / size))
+    spans = []
+    for first in range(0, max(coarse - 1, 1), cells):
+        start, stop = np.searchsorted(before, (first, first + cells))
+        mine = before[start:stop]
+        spans.append(
+            _Span(
+                slice(int(start), int(stop)),
+                slice(first, min(first + cells + 1, coarse)),
+                mine - first,
+                (position[start:stop] - mine).astype(np.float32),
+                (scale, scale * start + offset - first),
+            )
+        )
+    return spans
+
+
+def _tiles(
+    logits: Floats, size: tuple[int, int], align_corners: bool
+) -> Iterator[tuple[tuple[_Span, _Span], NDArray[np.intp]]]:
+    """Return each tile's spans and the classes that can win in it."""
+    _, height, width = logits.shape
+    rows, columns = (
+        _spans(n, pixels, align_corners, tile)
+        for n, pixels, tile in zip((height, width), size, TILE)
+    )
+    # Over the cell to the right of and below each pixel.
+    cell = np.ones((2, 2), np.uint8)
+    floor = np.max([cv2.erode(plane, cell, anchor=(0, 0)) for plane in logits], axis=0)
+    possible = np.stack([cv2.dilate(plane, cell, anchor=(0, 0)) >= floor for plane in logits])
+    possible = np.logical_or.reduceat(possible, [span.coarse.start for span in columns], axis=2)
+    possible = np.logical_or.reduceat(possible, [span.coarse.start for span in rows], axis=1)
+    for i, y in enumerate(rows):
+        for j, x in enumerate(columns):
+            if len(y.before) and len(x.before):
+                yield (y, x), possible[:, i, j].nonzero()[0]
+
+
+def _upsampled(logits: Floats, classes: NDArray[np.intp], y: _Span, x: _Span) -> Floats:
+    """Return some classes' logits in a tile, (len(classes), rows, columns)."""
+    part = logits[classes, y.coarse, x.coarse]
+    after = np.minimum(y.before + 1, part.shape[1] - 1)
+    # First along the columns, while there are few of them; the many values are OpenCV's.
+    part = part[:, y.before] + y.weight[:, None] * (part[:, after] - part[:, y.before])
+    count, height, width = *part.shape[:2], len(x.before)
+    scale, offset = x.affine
+    return cv2.warpAffine(
+        part.reshape(count * height, -1),
+        np.array([[scale, 0, offset], [0, 1, 0]]),
+        (width, count * height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    ).reshape(count, height, width)
+
+
+def _largest(values: Floats, classes: NDArray[np.intp]) -> tuple[Image, Floats]:
+    """Return the class of the largest of (len(classes), H, W) at each pixel, and its value."""
+    best = values[0].copy()
+    winners = np.full(best.shape, classes[0], np.uint8)
+    for candidate, value in zip(classes[1:], values[1:]):
+        np.copyto(winners, np.uint8(candidate), where=value > best)
+        cv2.max(best, value, dst=best)
+    return winners, best

@@ -1,0 +1,45 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a segmenter, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .image_file import Image
+from .labels import Palette
+
+
+@dataclass(frozen=True)
+class Paint:
+    """
+    Which pictures to draw of the labels; see :mod:`seg_ros.inference.overlay`.
+
+    :param opacity: of the colours in the overlay, 0 to 1.
+    """
+
+    palette: Palette
+    opacity: float = 0.5
+    color: bool = False
+    overlay: bool = False
+
+
+class Segmentation(NamedTuple):
+    """
+    What the network sees in one image; (H, W) is the size that was asked for.
+
+    :param labels: class ids, uint8, (H, W); 255 where it was not confident enough.
+    :param confidence: the winning class's softmax probability times 255, uint8, (H, W); None
+        where nobody asked.
+    :param mean_confidence: that probability's mean over the image, 0 to 1, at the network's own
+        stride, where it costs next to nothing.
+    :param color: the labels in their colours, uint8 RGB, (H, W, 3); None where nobody asked.
+    :param overlay: these colours over the image, likewise.
+    """
+
+    labels: Image
+    confidence: Image | None
+    mean_confidence: float
+    color: Image | None = None
+    overlay: Image | None = None

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from seg_ros.inference.encodings import to_rgb
 from seg_ros.inference.labels import CAMVID, IGNORE
 from seg_ros.inference.overlay import draw
+from seg_ros.inference.run_length import decode
 from seg_ros.inference.segmentation import Segmentation
 from seg_ros.nodes import camera as camera_module
 from seg_ros.nodes.camera import Camera, scale_camera_info
@@ -60,7 +61,7 @@ def node():
 
 @pytest.fixture
 def camera(node):
-    return Camera(node, 'front', '', False, lambda name, message: None)
+    return Camera(node, 'front', '', False, True, lambda name, message: None)
 
 
 def publish(camera, image=IMAGE, mask=MASK, confidence=None):
@@ -80,7 +81,8 @@ def test_where_nobody_listens_only_the_mask_is_made(node, camera, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'topic', ['confidence', 'color', 'overlay', 'overlay/compressed', 'mask/compressed']
+    'topic',
+    ['confidence', 'color', 'overlay', 'overlay/compressed', 'mask/compressed', 'mask_rle'],
 )
 def test_what_one_listens_to_is_made_and_nothing_else(node, camera, topic):
     node.publishers[topic].listeners = 1
@@ -88,6 +90,23 @@ def test_what_one_listens_to_is_made_and_nothing_else(node, camera, topic):
     publish(camera, confidence=MASK)
     sent = {topic for topic, publisher in node.publishers.items() if publisher.messages}
     assert sent == {'mask', topic}
+
+
+def test_runs_are_the_mask_in_autowares_ids(node, camera):
+    node.publishers['mask_rle'].listeners = 1
+    publish(camera)
+    (message,) = node.publishers['mask_rle'].messages
+    assert (message.height, message.width, message.encoding) == (30, 40, 'mono8')
+    ids = decode(np.frombuffer(message.data, np.uint8), 30, 40)
+    known = {'sky': 15, 'building': 1, 'pole': 3, 'road': 9, 'pavement': 10, 'tree': 14, 'sign': 5}
+    for i, name in enumerate(CAMVID.names):
+        if name.lower() in known:
+            assert (ids[i == MASK] == known[name.lower()]).all(), name
+
+
+def test_without_the_parameter_there_are_no_runs(node):
+    Camera(node, 'front', '', False, False, lambda name, message: None)
+    assert 'mask' in node.publishers and 'mask_rle' not in node.publishers
 
 
 def test_two_kinds_of_overlay_are_painted_once(node, camera, monkeypatch):
@@ -113,7 +132,7 @@ def test_label_info_names_every_id(node, monkeypatch):
     """With a stand-in for vision_msgs, which is not on PyPI."""
     monkeypatch.setattr(camera_module, 'LabelInfo', SimpleNamespace)
     monkeypatch.setattr(camera_module, 'VisionClass', SimpleNamespace, raising=False)
-    camera = Camera(node, 'front', '', False, lambda name, message: None)
+    camera = Camera(node, 'front', '', False, False, lambda name, message: None)
     camera.publish_label_info(CAMVID, 0.5)
     (info,) = node.publishers['label_info'].messages
     assert [(c.class_id, c.class_name) for c in info.class_map] == list(enumerate(CAMVID.names))
@@ -123,7 +142,7 @@ def test_label_info_names_every_id(node, monkeypatch):
 
 def test_without_vision_msgs_there_is_no_label_info(node, monkeypatch):
     monkeypatch.setattr(camera_module, 'LabelInfo', None)
-    camera = Camera(node, 'front', '', False, lambda name, message: None)
+    camera = Camera(node, 'front', '', False, False, lambda name, message: None)
     camera.publish_label_info(CAMVID, 0.5)
     assert 'label_info' not in node.publishers
 

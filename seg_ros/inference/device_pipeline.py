@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from .preprocessing import resize
 from .segmentation import Paint, Segmentation
 
 PROGRAMS = 8
-"""How many programs a thread keeps; each has buffers of its own."""
+"""How many programs a lane keeps; each has buffers of its own."""
 
 WARM_UP_RUNS = 3
 """Before a graph is recorded, libraries choose their algorithms."""
@@ -59,12 +59,21 @@ class _Program:
     run: Callable[[], None]
 
 
+class _Lane:
+    """What one call at a time uses: a stream, and the programs recorded on it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
+        # They run one after the other and so may share what they need in between.
+        self.pool = torch.cuda.graph_pool_handle() if device.type == 'cuda' else None
+        self.programs: OrderedDict[_Work, _Program] = OrderedDict()
+
+
 class DevicePipeline:
     """
     An engine, and all that is around it, on the engine's device.
 
-    Threads that call it have streams and buffers of their own, so that one's copies overlap with
-    the other's computing.
+    Threads may call it at the same time; then one's copies overlap with the other's computing.
 
     :param input_size: (height, width) of what the network sees.
     :param align_corners: how the network's logits are upsampled.
@@ -78,7 +87,8 @@ class DevicePipeline:
         self._input_size = input_size
         self._align_corners = align_corners
         self._graphs = graphs and engine.recordable and engine.device.startswith('cuda')
-        self._mine = threading.local()
+        self._device = torch.device(engine.device)
+        self._idle: list[_Lane] = []
 
     def __call__(
         self,
@@ -119,52 +129,49 @@ class DevicePipeline:
             paint is not None and paint.color,
             paint is not None and paint.overlay,
         )
-        device = torch.device(self._engine.device)
-        if device.type == 'cpu':  # the same computation, for comparison
-            program = self._program(work)
-            program.pixels.copy_(torch.from_numpy(np.stack(images)))
-            program.threshold.fill_(threshold)
-            program.opacity.fill_(paint.opacity if paint is not None else 0)
-            program.run()
-            arrived = [None if t is None else t.clone() for t in program.outputs]
-            return _results(arrived)
-        if not hasattr(self._mine, 'stream'):
-            self._mine.stream = torch.cuda.Stream(device)
-        stream = self._mine.stream
-        with torch.cuda.device(device), torch.cuda.stream(stream):
-            program = self._program(work)
+        try:
+            lane = self._idle.pop()
+        except IndexError:
+            lane = _Lane(self._device)
+        with ExitStack() as stack:
+            if lane.stream is not None:
+                stack.enter_context(torch.cuda.device(self._device))
+                stack.enter_context(torch.cuda.stream(lane.stream))
+            program = self._program(lane, work)
             # PyTorch keeps page-locked memory for the next time, once its last user is gone.
-            host = torch.empty(program.pixels.shape, dtype=torch.uint8, pin_memory=True)
+            locked = lane.stream is not None
+            host = torch.empty(program.pixels.shape, dtype=torch.uint8, pin_memory=locked)
             for target, image in zip(host.numpy(), images):
                 np.copyto(target, image)
             program.pixels.copy_(host, non_blocking=True)
             program.threshold.fill_(threshold)
             program.opacity.fill_(paint.opacity if paint is not None else 0)
             program.run()
-            arrived = []
-            for tensor in program.outputs:
-                if tensor is None:
-                    arrived.append(None)
-                else:
-                    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-                    arrived.append(copy.copy_(tensor, non_blocking=True))
-            stream.synchronize()  # without the GIL
+            arrived = [
+                None
+                if tensor is None
+                else torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=locked).copy_(
+                    tensor, non_blocking=True
+                )
+                for tensor in program.outputs
+            ]
+            if lane.stream is not None:
+                lane.stream.synchronize()  # without the GIL
+        # Not after an error: what a broken lane would do is anyone's guess.
+        self._idle.append(lane)
         return _results(arrived)
 
-    def _program(self, work: _Work) -> _Program:
-        """Return this thread's program for some work, recorded if that is new."""
-        programs: OrderedDict[_Work, _Program] = self._mine.__dict__.setdefault(
-            'programs', OrderedDict()
-        )
-        if work not in programs:
-            while len(programs) >= PROGRAMS:
-                programs.popitem(last=False)
-            programs[work] = self._record(work)
-        programs.move_to_end(work)
-        return programs[work]
+    def _program(self, lane: _Lane, work: _Work) -> _Program:
+        """Return the lane's program for some work, recorded if that is new."""
+        if work not in lane.programs:
+            while len(lane.programs) >= PROGRAMS:
+                lane.programs.popitem(last=False)
+            lane.programs[work] = self._record(lane, work)
+        lane.programs.move_to_end(work)
+        return lane.programs[work]
 
-    def _record(self, work: _Work) -> _Program:
-        device = torch.device(self._engine.device)
+    def _record(self, lane: _Lane, work: _Work) -> _Program:
+        device = self._device
         pixels = torch.zeros(work.images, *work.image_size, 3, dtype=torch.uint8, device=device)
         threshold, opacity = torch.zeros(2, device=device)
         palette = torch.zeros(256, 3, device=device)
@@ -176,17 +183,15 @@ class DevicePipeline:
         def compute() -> None:
             program.outputs = self._compute(work, pixels, threshold, opacity, palette)
 
-        if not self._graphs:
+        if not self._graphs or lane.stream is None:
             program.run = compute
             return program
         for _ in range(WARM_UP_RUNS):
             compute()
-        torch.cuda.current_stream(device).synchronize()
+        lane.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         # Other threads may go on meanwhile.
-        with torch.cuda.graph(
-            graph, stream=torch.cuda.current_stream(device), capture_error_mode='thread_local'
-        ):
+        with torch.cuda.graph(graph, lane.pool, lane.stream, capture_error_mode='thread_local'):
             compute()
         program.run = graph.replay
         return program

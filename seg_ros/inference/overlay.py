@@ -70,7 +70,7 @@ def draw(image: Image, mask: Image, paint: Paint) -> tuple[Image | None, Image |
         return color, None
     image = image[:, :, order]
     if image.shape[:2] != mask.shape:
-        image = cv2.resize(image, mask.shape[::-1])
+        image = cv2.resize(image, mask.shape[::-1], interpolation=cv2.INTER_AREA)
     return color, overlay(image, mask, palette, paint.opacity)[:, :, order]
 
 

@@ -22,7 +22,7 @@ from ..inference.image_file import Image as Array
 from ..inference.labels import LabelSet
 from ..inference.overlay import draw
 from ..inference.segmentation import Paint, Segmentation
-from .image_message import decode, encode, to_message
+from .image_message import decode, encode, to_message, to_runs
 
 try:  # Humble has these in rclpy.qos_event, which newer distributions gave up.
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -41,8 +41,9 @@ OUTPUTS = {
     'overlay': Image,
     'overlay/compressed': CompressedImage,
     'camera_info': CameraInfo,
+    'mask_rle': Image,
 }
-"""Topics below NAME/segmentation."""
+"""Topics below NAME/segmentation; mask_rle only where it is asked for."""
 
 REPORT_PERIOD = 5.0
 """Seconds between two reports of the same camera's dropped images."""
@@ -53,6 +54,7 @@ class Camera:
     A camera's topics.
 
     :param image_topic: the raw images' topic, also where ``compressed`` ones are taken.
+    :param mask_rle: whether to offer masks as runs of Autoware's ids.
     :param on_image: called with this camera's name and each image message.
     """
 
@@ -62,6 +64,7 @@ class Camera:
         name: str,
         image_topic: str,
         compressed: bool,
+        mask_rle: bool,
         on_image: Callable[[str, Image | CompressedImage], None],
     ) -> None:
         self.name = name
@@ -85,6 +88,7 @@ class Camera:
         self._publishers = {
             output: self._advertise(kind, output, QoSProfile(depth=5))
             for output, kind in OUTPUTS.items()
+            if output != 'mask_rle' or mask_rle
         }
         self._label_info = LabelInfo and self._advertise(
             LabelInfo,
@@ -239,6 +243,7 @@ class Camera:
             'color': lambda: to_message(header, pictures()[0]),
             'overlay': lambda: to_message(header, pictures()[1]),
             'overlay/compressed': lambda: encode(header, pictures()[1], '.jpg'),
+            'mask_rle': lambda: to_runs(header, mask, labels),
         }
         if (confidence := seen.confidence) is not None:
             make['confidence'] = lambda: to_message(header, confidence)

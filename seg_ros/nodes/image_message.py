@@ -13,6 +13,8 @@ from std_msgs.msg import Header
 from ..inference.encodings import ImageError
 from ..inference.image_file import decode_image, encode_image, ImageFileError, to_bgr
 from ..inference.image_file import Image as Array
+from ..inference.labels import LabelSet
+from ..inference.run_length import autoware_mask
 
 
 def decode(message: CompressedImage) -> Array:
@@ -45,6 +47,17 @@ def to_message(header: Header, pixels: Array) -> Image:
         step=pixels.nbytes // height,
         data=_to_array(pixels),
     )
+
+
+def to_runs(header: Header, mask: Array, labels: LabelSet) -> Image:
+    """
+    Return a mask in Autoware's form: a mono8 image of its size whose data are runs of ids.
+
+    :param mask: class ids, (H, W).
+    """
+    message = to_message(header, mask)
+    message.data = _to_array(autoware_mask(mask, labels))
+    return message
 
 
 def encode(header: Header, pixels: Array, suffix: str) -> CompressedImage:

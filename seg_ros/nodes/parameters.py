@@ -140,6 +140,12 @@ PARAMETERS = (
         choices=('camera', 'network'),
     ),
     Parameter(
+        'mask_rle',
+        False,
+        "Whether to offer the mask as runs of Autoware's ids, too, on mask_rle.",
+        start_only=True,
+    ),
+    Parameter(
         'overlay_opacity',
         0.5,
         'Of the class colours over the image in overlay.',

@@ -109,6 +109,7 @@ class SegmentationNode(LifecycleNode):
                     name,
                     values[f'{name}.image_topic'],
                     values['transport'] == 'compressed',
+                    values['mask_rle'],
                     lambda name, message: self._queue.put(name, message),
                 )
         except Exception as error:

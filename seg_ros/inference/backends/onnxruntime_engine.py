@@ -207,21 +207,36 @@ def _choose(provider: str, device: str, precision: str) -> list[str]:
 def export_onnx(
     checkpoint: Checkpoint, shape: tuple[int, int, int, int], precision: str, symmetric: bool
 ) -> bytes:
-    """Return the network as an ONNX file's content."""
+    """
+    Return the network as an ONNX file's content: ``pixels`` in, ``logits`` out.
+
+    :param shape: of the pixels, as :class:`Deployed` takes them; fixed.
+    :param precision: ``fp32``, ``fp16`` or ``int8``.
+    :param symmetric: as :func:`quantize`'s.
+    :raises CheckpointError: int8 without ranges.
+    :raises EngineError: the exporter fails.
+    """
     network = Deployed(checkpoint).eval()
     if precision == 'int8':
         network = quantize(network, checkpoint.activation_ranges, symmetric)
     elif precision == 'fp16':
         network.network.half()
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            (torch.zeros(shape, dtype=torch.uint8),),
-            input_names=['pixels'],
-            output_names=['logits'],
-            dynamo=True,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (torch.zeros(shape, dtype=torch.uint8),),
+                input_names=['pixels'],
+                output_names=['logits'],
+                dynamo=True,
+                verbose=False,
+            )
+    except RuntimeError as error:
+        raise EngineError(
+            'backend onnxruntime: expected releases of torch, onnx and onnxscript that go '
+            f'together; exporting the network fails: {error}. Update them, or choose another '
+            'backend'
+        ) from error
     assert program is not None
     content: bytes = program.model_proto.SerializeToString()
     return content

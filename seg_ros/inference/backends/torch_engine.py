@@ -53,4 +53,13 @@ class TorchEngine(Engine):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Compute (N, C, h', w') from (N, h, w, 3)."""
-        return self._network(pixels)
+        if self.precision != 'fp32' or not pixels.is_cuda:
+            return self._network(pixels)
+        cudnn = torch.backends.cudnn
+        with cudnn.flags(
+            enabled=True,
+            benchmark=cudnn.benchmark,
+            deterministic=cudnn.deterministic,
+            allow_tf32=False,  # which would round to 10 bits
+        ):
+            return self._network(pixels)

@@ -305,6 +305,7 @@ def test_auto_passes_over_what_is_wrong_broken_or_slow(cache_folder: Path, monke
         ({'precision': 'int4'}, "precision: expected one of auto, .*int8; found 'int4'"),
         ({'backend': 'torch', 'precision': 'int8'}, "torch .*fp32.*; found 'int8'"),
         ({'precision': 'int8'}, 'seg_ros calibrate'),
+        ({'backend': 'onnxruntime:tensorrt'}, "found 'tensorrt'.*onnxruntime-gpu"),
     ],
 )
 def test_what_cannot_be_had_is_refused(options: dict, message: str) -> None:
@@ -320,7 +321,13 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch) -> None:
 
 
 def test_backends_are_named_after_their_engines() -> None:
-    assert set(BACKENDS) == {'auto', 'torch', 'openvino', 'onnxruntime'}
+    assert {name.partition(':')[0] for name in BACKENDS} == {
+        'auto',
+        'torch',
+        'openvino',
+        'onnxruntime',
+    }
+    assert 'onnxruntime:tensorrt' in BACKENDS
 
 
 # The cache

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 import json
+import os
 from pathlib import Path
 import re
 
@@ -17,7 +18,9 @@ import torch
 from torch import nn, Tensor
 
 from seg_ros.__main__ import main
+from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
 from seg_ros.inference.backends.deployed import Deployed
 from seg_ros.inference.checkpoint import (
     add_ranges,
@@ -29,12 +32,15 @@ from seg_ros.inference.checkpoint import (
     shipped_models,
 )
 from seg_ros.inference.image_file import write_image
+from seg_ros.inference.labels import CAMVID as CAMVID_LABELS
 from seg_ros.inference.labels import LabelSet
-from seg_ros.inference.preprocessing import Preprocessing
+from seg_ros.inference.preprocessing import Preprocessing, resize
 from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
+from seg_ros.inference.segmenter import Segmenter
 from seg_ros.models import build_model, SegmentationNetwork
 from seg_ros.tools.sample_drive import write_drive
 
+CAMVID = os.environ.get('SEG_ROS_CAMVID')
 LABELS = LabelSet(('road', 'car'), ((10, 20, 30), (200, 0, 0)))
 SPEC = {'name': 'bisenetv2', 'num_classes': 2, 'head_width': 8, 'booster_width': 8, 'alpha': 0.25}
 SIZE = (48, 64)
@@ -206,6 +212,7 @@ def test_rounding_keeps_the_labels(shipped: Checkpoint) -> None:
             assert 0.002 < (found - expected).norm() / expected.norm() < 0.1
 
 
+@pytest.mark.filterwarnings('ignore')  # tracing warns of sizes that become constants
 def test_openvino_computes_it_in_integers(shipped: Checkpoint) -> None:
     openvino = pytest.importorskip('openvino', reason='OpenVINO is not installed')
     quantized = quantize(Deployed(shipped), shipped.activation_ranges)
@@ -228,6 +235,30 @@ def test_openvino_computes_it_in_integers(shipped: Checkpoint) -> None:
     integers = [name for name in types if name in ('i8', 'u8')]
     assert len(integers) == len(shipped.activation_ranges)
     assert len(types) - len(integers) == 2  # those that see the image
+
+
+@pytest.mark.skipif(CAMVID is None, reason='SEG_ROS_CAMVID does not name the folder of CamVid')
+@pytest.mark.parametrize('model', shipped_models())
+def test_scores_on_camvid_stay(model: str) -> None:
+    pytest.importorskip('openvino', reason='OpenVINO is not installed')
+    checkpoint = load_checkpoint(find_checkpoint(model))
+    train, val = camvid(CAMVID, 'train'), camvid(CAMVID, 'val')
+    seen = [
+        resize(torch.from_numpy(train[i][0]).unsqueeze(0), checkpoint.input_size)
+        for i in range(0, len(train), 16)
+    ]
+    checkpoint = replace(checkpoint, activation_ranges=calibrate(checkpoint, seen))
+    options = {'device': 'cpu', 'backend': 'openvino'}
+    segmenters = [Segmenter(checkpoint, precision=p, **options) for p in ('fp32', 'int8')]
+    matrices = [ConfusionMatrix(len(CAMVID_LABELS)) for _ in segmenters]
+    same = []
+    for image, truth in (val[i] for i in range(len(val))):
+        predicted = [segmenter.predict(image).labels for segmenter in segmenters]
+        same.append((predicted[0] == predicted[1]).mean())
+        for matrix, labels in zip(matrices, predicted):
+            matrix.update(labels, truth)
+    assert np.mean(same) > 0.99
+    assert matrices[1].miou() == pytest.approx(matrices[0].miou(), abs=0.005)
 
 
 # In a checkpoint

@@ -118,7 +118,13 @@ PARAMETERS = (
         'auto',
         'What runs the network. auto is the fastest that is installed and computes what PyTorch '
         'does; the log says which, and why.',
-        choices=('auto', 'openvino', 'onnxruntime', 'torch'),
+        choices=(
+            'auto',
+            'openvino',
+            'onnxruntime',
+            'torch',
+            *(f'onnxruntime:{name}' for name in ('cpu', 'openvino', 'dnnl', 'tensorrt', 'cuda')),
+        ),
     ),
     Parameter(
         'precision',

@@ -19,7 +19,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument(
-        '--backend', default='auto', help='auto (the fastest), openvino, onnxruntime or torch'
+        '--backend',
+        default='auto',
+        help='auto (the fastest), openvino, torch, or onnxruntime, also with a provider, such as '
+        'onnxruntime:tensorrt',
     )
     parser.add_argument('--precision', default='auto', help='auto, fp32, bf16, fp16 or int8')
     size = "of what the network sees; 0 is the checkpoint's own"

@@ -26,6 +26,9 @@ Report = Callable[[str], None]
 """Takes a line for people: what is being built, and what went wrong on the way."""
 
 SUFFIX = '.engine'
+FORMAT = 1
+"""To be raised when the same checkpoint is compiled to something else than before."""
+
 PROGRESS_SECONDS = 5.0
 """How often somebody who waits for an engine hears that it is still being built."""
 
@@ -49,6 +52,7 @@ def content_key(checkpoint: Checkpoint, **facts: Any) -> str:
         digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().data)
     facts |= {
+        'format': FORMAT,
         'architecture': checkpoint.architecture,
         'exit': getattr(checkpoint.network, 'exit', None),
         'preprocessing': repr(checkpoint.preprocessing),

@@ -18,14 +18,18 @@ from torch.nn import functional as F
 from ..checkpoint import Checkpoint
 from .cache import content_key, load, Report, store
 from .engine import Engine, EngineError
-from .onnxruntime_engine import OnnxRuntimeEngine
+from .onnxruntime_engine import OnnxRuntimeEngine, PROVIDERS
 from .openvino_engine import OpenVinoEngine
 from .torch_engine import TorchEngine
 
 ENGINES: tuple[type[Engine], ...] = (OpenVinoEngine, OnnxRuntimeEngine, TorchEngine)
 """Fastest first, as doc/benchmarks found them where they run at all."""
 
-BACKENDS = ('auto', *(engine.backend for engine in ENGINES))
+BACKENDS = (
+    'auto',
+    *(engine.backend for engine in ENGINES),
+    *(f'onnxruntime:{name}' for names in PROVIDERS.values() for name in names),
+)
 PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16', 'int8')
 
 TOLERANCE = {'fp32': 1e-3, 'fp16': 0.02, 'bf16': 0.1, 'int8': 0.5}
@@ -62,18 +66,25 @@ def make_engine(
         if found not in names:
             raise EngineError(f'{what}: expected one of {", ".join(names)}; found {found!r}')
     here = {e.backend: e for e in ENGINES if e.installed() and e.runs_on(device)}
+    wanted, _, provider = backend.partition(':')
     if backend != 'auto':
-        if backend not in here:
+        if wanted not in here:
             raise EngineError(
                 f'backend: expected auto or what is installed and runs on {device}: '
-                f"{', '.join(here)}; found {backend!r}. See pip install 'seg_ros[{backend}]'"
+                f"{', '.join(here)}; found {backend!r}. See pip install 'seg_ros[{wanted}]'"
             )
-        here = {backend: here[backend]}
+        here = {wanted: here[wanted]}
     can = {engine: engine.precisions(device) for engine in here.values()}
     makers = {
         f'{engine.backend} {chosen}': partial(
-            engine, checkpoint, input_size, device, chosen, report
-        )
+            engine,
+            checkpoint,
+            input_size,
+            device,
+            chosen,
+            report,
+            **({'provider': provider} if provider else {}),
+        )  # fmt: skip
         for engine, precisions in can.items()
         if (chosen := precisions[0] if precision == 'auto' else precision) in precisions
     }

@@ -19,8 +19,8 @@ from .cache import building, content_key, load, Report, store
 from .deployed import Deployed
 from .engine import Engine, EngineError
 
-HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'bf16'}
-"""OpenVINO's names; of an int8 network, what its other layers compute in."""
+HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
+"""OpenVINO's names."""
 
 
 class OpenVinoEngine(Engine):
@@ -79,10 +79,14 @@ def _compiled(
     import openvino
 
     core = openvino.Core()
+    # In an int8 network, what is between the convolutions.
+    floats = OpenVinoEngine.precisions('cpu')[0] if precision == 'int8' else precision
     settings = {
-        'INFERENCE_PRECISION_HINT': HINTS[precision],
+        'INFERENCE_PRECISION_HINT': HINTS[floats],
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+        # Or several processes would all take the first cores.
+        'ENABLE_CPU_PINNING': False,
     }
     key = content_key(
         checkpoint,

@@ -75,16 +75,11 @@ def make_engine(
             )
         here = {wanted: here[wanted]}
     can = {engine: engine.precisions(device) for engine in here.values()}
+    extra = {'provider': provider} if provider else {}
     makers = {
         f'{engine.backend} {chosen}': partial(
-            engine,
-            checkpoint,
-            input_size,
-            device,
-            chosen,
-            report,
-            **({'provider': provider} if provider else {}),
-        )  # fmt: skip
+            engine, checkpoint, input_size, device, chosen, report, **extra
+        )
         for engine, precisions in can.items()
         if (chosen := precisions[0] if precision == 'auto' else precision) in precisions
     }

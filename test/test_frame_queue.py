@@ -39,6 +39,19 @@ def test_a_flood_from_one_camera_does_not_starve_another(queue):
     assert queue.take() == {'front': 'one', 'rear': 999}
 
 
+def test_cameras_that_send_together_take_turns(queue):
+    """Each turn takes longer than it is from frame to frame, as on a busy machine."""
+    served = []
+    for moment in range(9):
+        for camera in ('left', 'front', 'right'):
+            queue.put(camera, moment)
+        served += queue.take(together=False).items()
+    assert [camera for camera, _ in served] == ['left', 'front', 'right'] * 3
+    assert [frame for _, frame in served] == list(range(9)), 'not the newest'
+    queue.put('rear', 9)
+    assert queue.take(together=False) == {'rear': 9}, 'a new camera is first'
+
+
 def test_take_waits_for_a_frame(queue):
     taken = []
     worker = Thread(target=lambda: taken.append(queue.take()))

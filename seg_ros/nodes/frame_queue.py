@@ -21,6 +21,7 @@ class FrameQueue(Generic[Frame]):
     def __init__(self) -> None:
         self._waiting: dict[str, Frame] = {}
         self._replaced: dict[str, int] = {}
+        self._turns: dict[str, int] = {}
         self._closed = False
         self._changed = Condition()
 
@@ -38,7 +39,8 @@ class FrameQueue(Generic[Frame]):
         """
         Wait for frames and take those that wait: at most one, the newest, of each camera.
 
-        :param together: else only that of the camera that has waited longest.
+        :param together: else only one: that of the camera whose last turn is longest ago. Where
+            all send at the same moments, the first to send would else take every second turn.
         :returns: a frame by camera, the camera that waited longest first; None once closed.
         """
         with self._changed:
@@ -48,7 +50,8 @@ class FrameQueue(Generic[Frame]):
             if together:
                 taken, self._waiting = self._waiting, {}
                 return taken
-            camera = next(iter(self._waiting))
+            camera = min(self._waiting, key=lambda camera: self._turns.get(camera, 0))
+            self._turns[camera] = max(self._turns.values(), default=0) + 1
             return {camera: self._waiting.pop(camera)}
 
     def replaced(self, camera: str) -> int:

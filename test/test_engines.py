@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from seg_ros.datasets.sample_drive import SampleDrive
 from seg_ros.inference.backends import BACKENDS, cache, choice, EngineError
-from seg_ros.inference.backends.deployed import Deployed
 from seg_ros.inference.backends.openvino_engine import OpenVinoEngine
 from seg_ros.inference.backends.torch_engine import TorchEngine
 from seg_ros.inference.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from seg_ros.inference.deployed import Deployed
 from seg_ros.inference.device_pipeline import DevicePipeline
 from seg_ros.inference.image_file import new_image
 from seg_ros.inference.labelling import label, label_with_confidence

@@ -21,7 +21,6 @@ from seg_ros.__main__ import main
 from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.sample_drive import SampleDrive
 from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
-from seg_ros.inference.backends.deployed import Deployed
 from seg_ros.inference.checkpoint import (
     add_ranges,
     Checkpoint,
@@ -31,6 +30,7 @@ from seg_ros.inference.checkpoint import (
     save_checkpoint,
     shipped_models,
 )
+from seg_ros.inference.deployed import Deployed
 from seg_ros.inference.image_file import write_image
 from seg_ros.inference.labels import CAMVID as CAMVID_LABELS
 from seg_ros.inference.labels import LabelSet

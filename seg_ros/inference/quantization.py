@@ -17,8 +17,8 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .backends.deployed import Deployed
 from .checkpoint import ActivationRanges, Checkpoint, CheckpointError
+from .deployed import Deployed
 
 IMAGE_CHANNELS = 3
 """

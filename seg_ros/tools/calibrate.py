@@ -20,8 +20,8 @@ from typing import Any, TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..inference.backends.deployed import Deployed
     from ..inference.checkpoint import Checkpoint
+    from ..inference.deployed import Deployed
     from ..inference.image_file import Image
 
     Read = Callable[[], Image]
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import torch
     from tqdm import tqdm
 
-    from ..inference.backends.deployed import Deployed
     from ..inference.checkpoint import add_ranges, find_checkpoint, load_checkpoint
+    from ..inference.deployed import Deployed
     from ..inference.preprocessing import resize
     from ..inference.quantization import calibrate, quantize
 
@@ -164,7 +164,7 @@ def _compare(checkpoint: Checkpoint, quantized: Deployed, batches: list[Tensor])
     import torch
     from tqdm import tqdm
 
-    from ..inference.backends.deployed import Deployed
+    from ..inference.deployed import Deployed
 
     networks = {'fp32': Deployed(checkpoint), 'int8': quantized}
     same, confidence = 0.0, dict.fromkeys(networks, 0.0)

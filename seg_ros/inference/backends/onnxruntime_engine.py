@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
+from ..deployed import Deployed
 from ..quantization import quantize
 from .cache import building, content_key, folder, load, Report, store
-from .deployed import Deployed
 from .engine import Engine, EngineError
 
 PROVIDERS = {

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
+from ..deployed import Deployed
 from ..quantization import quantize
 from .cache import building, content_key, load, Report, store
-from .deployed import Deployed
 from .engine import Engine, EngineError
 
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}

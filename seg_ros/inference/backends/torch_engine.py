@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
+from ..deployed import Deployed
 from .cache import Report
-from .deployed import Deployed
 from .engine import Engine, EngineError
 
 TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -36,6 +36,9 @@ class TorchEngine(Engine):
                 f'precision: PyTorch runs {", ".join(TYPES)}; found {precision!r}. int8 needs '
                 'the backend openvino or onnxruntime'
             )
+        if device.startswith('cuda') and precision == 'fp32':
+            # Else convolutions round to the 10 bits of TF32. PyTorch's switch is for all of them.
+            torch.backends.cudnn.allow_tf32 = False
         self._network = Deployed(checkpoint).to(device)
         self._network.network.to(TYPES[precision])
         self._network.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -53,13 +56,4 @@ class TorchEngine(Engine):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Compute (N, C, h', w') from (N, h, w, 3)."""
-        if self.precision != 'fp32' or not pixels.is_cuda:
-            return self._network(pixels)
-        cudnn = torch.backends.cudnn
-        with cudnn.flags(
-            enabled=True,
-            benchmark=cudnn.benchmark,
-            deterministic=cudnn.deterministic,
-            allow_tf32=False,  # which would round to 10 bits
-        ):
-            return self._network(pixels)
+        return self._network(pixels)

@@ -9,8 +9,8 @@ import copy
 import torch
 from torch import nn, Tensor
 
-from ...models.layers import fold_batch_norms
-from ..checkpoint import Checkpoint
+from ..models.layers import fold_batch_norms
+from .checkpoint import Checkpoint
 
 
 class Deployed(nn.Module):

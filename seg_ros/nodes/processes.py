@@ -1,0 +1,171 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that speak ROS, started and ended for a measurement, each with its transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+import os
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+from typing import Any
+
+Environment = Mapping[str, str]
+"""Variables that differ from this process's."""
+
+PROFILE = 'fastdds_large_images.xml'
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+"""Jazzy reads the one, newer distributions the other as well."""
+
+END_SECONDS = 20.0
+
+
+class ProcessError(ValueError):
+    """A process that was needed has ended, or nothing comes from it; the message says which."""
+
+
+def profile_environment() -> Environment:
+    """
+    Return what makes a process take `config/fastdds_large_images.xml`.
+
+    :raises ProcessError: it is neither beside these sources nor installed with them.
+    """
+    for folder in Path(__file__).resolve().parents:
+        for place in ('config', 'share/seg_ros/config'):
+            if (path := folder / place / PROFILE).is_file():
+                return dict.fromkeys(PROFILE_VARIABLES, str(path))
+    raise ProcessError(
+        f'expected config/{PROFILE} beside the sources, or in share/seg_ros of the installation; '
+        f'found none above {Path(__file__).parent}. Install the package anew'
+    )
+
+
+def _environment(changes: Environment) -> dict[str, str]:
+    """Return this process's, but of no other transport than ``changes``, and not beyond here."""
+    transport = (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS')
+    kept = {name: value for name, value in os.environ.items() if name not in transport}
+    return {**kept, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', **changes}
+
+
+class Program:
+    """
+    A context manager: one of the nodes here in a process of its own, ended as Ctrl-C would.
+
+    :param module: segmentation_node or relay.
+    :param parameters: of the node.
+    :param environment: its transport.
+    """
+
+    def __init__(
+        self, module: str, parameters: Mapping[str, Any], environment: Environment
+    ) -> None:
+        command = [sys.executable, '-m', f'{__package__}.{module}', '--ros-args']
+        for name, value in parameters.items():
+            command += ['-p', f'{name}:={json.dumps(value)}']
+        self.name = module
+        self._process = subprocess.Popen(
+            [*command, '--log-level', 'warn'],
+            env=_environment(environment),
+            stdin=subprocess.DEVNULL,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Return whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def memory_mb(self) -> float | None:
+        """Return the most memory it has had so far, in megabytes; None where Linux is not."""
+        try:
+            status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='utf-8')
+        except OSError:
+            return None
+        found = re.search(r'^VmHWM:\s+(\d+) kB$', status, re.MULTILINE)
+        return int(found[1]) / 1024 if found else None
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.running:
+            self._process.send_signal(signal.SIGINT)
+        _end(self._process)
+
+
+class Helper:
+    """
+    A context manager: a process of :mod:`.traffic` that does what it is told.
+
+    :param kind: traffic or network.
+    :param arguments: of its class.
+    :param environment: its transport.
+    """
+
+    def __init__(self, kind: str, arguments: Mapping[str, Any], environment: Environment) -> None:
+        self._kind = kind
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', f'{__package__}.traffic', kind, json.dumps(arguments)],
+            env=_environment(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """
+        Return what a method of it returns.
+
+        :raises ProcessError: the process has ended.
+        """
+        assert self._process.stdin and self._process.stdout
+        try:
+            print(json.dumps([method, *arguments]), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            answer = ''
+        else:
+            answer = self._process.stdout.readline()
+        if not answer:
+            raise ProcessError(
+                f'expected an answer of the process {self._kind}; found that it has ended with '
+                f'exit code {self._process.wait()}. What it printed above says why'
+            )
+        return json.loads(answer)
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()  # at which it ends
+        self._process.stdout.close()
+        _end(self._process)
+
+
+def traffic(
+    sent: Mapping[str, Mapping[str, Any]],
+    heard: Mapping[str, bool] | Sequence[str],
+    environment: Environment,
+    reliability: str = 'reliable',
+    keep: bool = True,
+) -> Helper:
+    """Start a :class:`.traffic.Traffic`, whose parameters these are."""
+    arguments = {
+        'sent': sent,
+        'heard': heard if isinstance(heard, Mapping) else dict.fromkeys(heard, False),
+        'reliability': reliability,
+        'keep': keep,
+    }
+    return Helper('traffic', arguments, environment)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    # Killed at once it would leave its shared memory behind.
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

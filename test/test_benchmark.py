@@ -1,0 +1,465 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `benchmark`: what is counted is right, what is timed is what it says."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from seg_ros.__main__ import main
+from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.evaluation.benchmark.baselines import (
+    baseline_network,
+    baselines_of,
+    BISENETV2,
+    Eager,
+    HALF_PSPNET50,
+    TWICE,
+)
+from seg_ros.evaluation.benchmark.branch_times import branch_rows, BranchTimes
+from seg_ros.evaluation.benchmark.cases import Case, with_baselines
+from seg_ros.evaluation.benchmark.cost import Cost, cost_by_branch, total
+from seg_ros.evaluation.benchmark.engine import compared, measure
+from seg_ros.evaluation.benchmark.memory import peak_memory
+from seg_ros.evaluation.benchmark.networks import find_network
+from seg_ros.evaluation.benchmark.peak import best
+from seg_ros.evaluation.benchmark.peak import measure as measure_peak
+from seg_ros.evaluation.benchmark.power import Power
+from seg_ros.evaluation.benchmark.rows import read, result, Row
+from seg_ros.evaluation.reports.benchmark_report import as_markdown, table
+from seg_ros.inference.segmenter import Segmenter
+from seg_ros.models import build_model, SegmentationNetwork
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+SMALL = (64, 128)
+PEAK = {'copy_gb_s': 10.0, 'tflops': {'fp32': 0.5, 'bf16': 2.0, 'int8': None}}
+
+
+def on_meta(**spec):
+    with torch.device('meta'):
+        return build_model({'num_classes': 19, **spec}).eval()
+
+
+# What networks cost
+
+
+@pytest.mark.parametrize(
+    ('spec', 'size', 'gmac'),
+    [
+        ({'name': 'bisenetv2'}, (512, 1024), 24.6),
+        ({'name': 'bisenetv2'}, (1024, 2048), 98.4),
+        ({'name': 'bisenetv2', 'head_width': 256}, (512, 1024), 17.2),
+        ({'name': 'bisenetv2', 'head_width': 128}, (512, 1024), 16.0),
+        ({'name': 'icnet', 'width': 0.5}, (1024, 2048), 28.8),
+        ({'name': 'icnet', 'width': 1}, (1024, 2048), 75.8),
+        ({'name': 'pspnet50', 'width': 0.5}, (1024, 2048), 367.7),
+        ({'name': 'pspnet50'}, (1024, 2048), 1470),
+    ],
+)
+def test_cost_is_the_published_one_and_every_layer_is_in_a_branch(spec, size, gmac):
+    network = on_meta(**spec)
+    costs = cost_by_branch(network, size)
+    assert total(costs).macs / 1e9 == pytest.approx(gmac, rel=0.005)
+    with FlopCounterMode(display=False) as counter:
+        network.coarse_logits(torch.empty(1, 3, *size, device='meta'))
+    assert 2 * total(costs).macs == counter.get_total_flops()
+    assert 'rest' not in costs
+
+
+def test_branches_of_bisenetv2_cost_what_is_published():
+    costs = cost_by_branch(on_meta(name='bisenetv2'), (512, 1024))
+    found = {name: cost.macs / 1e9 for name, cost in costs.items()}
+    assert found == pytest.approx(
+        {'detail': 11.7, 'semantic': 1.35, 'aggregation': 1.74, 'head': 9.82}, rel=0.01
+    )
+
+
+def test_an_early_exit_costs_what_runs_before_it():
+    names = {}
+    sums = []
+    for ends in ('sub4', 'sub24', 'sub124'):
+        costs = cost_by_branch(on_meta(name='icnet', width=0.5, exit=ends), (1024, 2048))
+        names[ends] = list(costs)
+        sums.append(total(costs).macs)
+    assert names == {
+        'sub4': ['trunk', 'sub4'],
+        'sub24': ['trunk', 'sub4', 'sub24 fusion'],
+        'sub124': ['trunk', 'sub4', 'sub24 fusion', 'sub1', 'sub124 head'],
+    }
+    assert sums == sorted(sums)
+
+
+class TwoLayers(SegmentationNetwork):
+    """A convolution of 3 to 8 channels that halves the size, and a linear layer of its means."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.linear = nn.Linear(8, 5)
+
+    def coarse_logits(self, images):
+        return self.linear(self.conv(images).mean((2, 3)))
+
+
+def test_multiply_adds_and_numbers_moved_of_two_layers():
+    costs = cost_by_branch(TwoLayers().bfloat16(), (32, 64))
+    assert total(costs) == Cost(
+        macs=8 * 16 * 32 * 3 * 9 + 8 * 5,
+        weights=8 * 3 * 9 + 8 * 5,
+        activations=3 * 32 * 64 + 8 * 16 * 32 + 8 + 5,
+    )
+
+
+def test_roofline_is_the_slower_of_computing_and_moving():
+    cost = Cost(macs=10**9, weights=10**6, activations=10**6)
+    assert cost.at_peak(PEAK, 'fp32') == pytest.approx(4.0)  # 2e9 operations at 0.5e12
+    assert cost.at_peak(PEAK, 'bf16') == pytest.approx(1.0)
+    assert cost.at_peak(PEAK, 'bf16', batch=3) == pytest.approx(3.0)
+    # 1 + 3 million numbers of 4 bytes at 10e9 a second
+    moving = Cost(macs=0, weights=10**6, activations=10**6)
+    assert moving.at_peak(PEAK, 'fp32', batch=3) == pytest.approx(1.6)
+    assert cost.at_peak(PEAK, 'int8') is None
+    assert cost.at_peak(PEAK, 'fp16') is None
+
+
+def backbone_macs(height, width):
+    """Multiply-adds of the dilated ResNet-50 with a deep stem, from its table."""
+
+    def conv(inputs, outputs, kernel, stride):
+        return inputs * outputs * kernel**2 * (height // stride) * (width // stride)
+
+    macs = conv(3, 64, 3, 2) + conv(64, 64, 3, 2) + conv(64, 128, 3, 2)
+    inputs = 128
+    for blocks, middle, stride in ((3, 64, 4), (4, 128, 8), (6, 256, 8), (3, 512, 8)):
+        for block in range(blocks):
+            macs += conv(inputs, middle, 1, stride) + conv(middle, middle, 3, stride)
+            macs += conv(middle, 4 * middle, 1, stride)
+            if block == 0:
+                macs += conv(inputs, 4 * middle, 1, stride)
+            inputs = 4 * middle
+    return macs
+
+
+def test_the_icnet_of_two_backbones_costs_what_its_structure_says():
+    """Ten times as much as ICNet, though its small image is a sixteenth."""
+    network = baseline_network(TWICE, SMALL).network
+    costs = cost_by_branch(network, (1024, 2048))
+    eighth, sixteenth = 128 * 256, 64 * 128
+    assert costs['backbone, twice'].macs == backbone_macs(512, 1024) + backbone_macs(256, 512)
+    assert costs['sub1'].macs == 9 * (3 * 32 * 64 + 32 * 32 * 16 + 32 * 64 * 4) * eighth // 4
+    assert costs['sub24 fusion'].macs == (9 * 2048 + 512 + 19) * 128 * sixteenth
+    assert costs['sub124 head'].macs == ((9 * 128 + 64 + 19) + 4 * 19) * 128 * eighth
+    assert total(costs).macs / 1e9 == pytest.approx(293.5, abs=0.05)
+    # The published 28.3 million are these and the classifier that ImageNet has left behind.
+    parameters = sum(p.numel() for p in network.parameters()) + 2048 * 1000 + 1000
+    assert parameters / 1e6 == pytest.approx(28.3, abs=0.05)
+
+
+# Networks by name
+
+
+def test_a_network_of_no_weights_is_the_same_every_time_and_its_values_stay_small():
+    one, two = (find_network('icnet:width=0.5,exit=sub24', SMALL) for _ in range(2))
+    assert one.architecture == {
+        'name': 'icnet', 'num_classes': 19, 'width': 0.5, 'exit': 'sub24'
+    }  # fmt: skip
+    state, other = one.network.state_dict(), two.network.state_dict()
+    assert all(torch.equal(state[key], other[key]) for key in state)
+    largest = []
+    for module in one.network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda *call: largest.append(call[2].abs().max()))
+    pixels = torch.from_numpy(SampleDrive(frames=1)[0][0]).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        one.network(one.preprocessing.normalise(pixels))
+    assert max(largest) < 20_000  # float16 holds 65504
+
+
+def test_trained_weights_take_another_exit_or_a_wider_head():
+    early = find_network('icnet_camvid:exit=sub4', SMALL)
+    assert early.network.exit == early.architecture['exit'] == 'sub4'
+    narrow, wide = (
+        find_network(f'bisenetv2_camvid{more}', SMALL) for more in ('', ':head_width=1024')
+    )
+    assert wide.network.head[1].in_channels == 1024 > narrow.network.head[1].in_channels
+    x = torch.randn(1, 3, *SMALL)
+    with torch.inference_mode():
+        torch.testing.assert_close(wide.network(x), narrow.network(x), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('nothing_like_it', 'expected a shipped network'),
+        ('icnet:width', 'expected arguments as in width=0.5'),
+        ('icnet:depth=3', 'icnet takes num_classes, width, exit'),
+        ('icnet:exit=sub8', 'sub124'),
+        ('bisenetv2_camvid:exit=sub4', 'expected nothing after the name of trained weights'),
+        ('bisenetv2_camvid:head_width=100', 'expected a multiple of'),
+    ],
+)
+def test_no_such_network_is_an_input_error(name, said, capsys):
+    assert main(['benchmark', 'engine', '--networks', name, '--sizes', '64x32']) == 2
+    assert said in capsys.readouterr().err
+
+
+# How others run them
+
+
+def test_the_eager_way_sees_what_ours_sees():
+    height, width = 96, 128
+    checkpoint = find_network('bisenetv2_camvid', (height, width))
+    eager = Eager(checkpoint.network, checkpoint.preprocessing, (height, width), 'cpu')
+    image = SampleDrive(seed=3, frames=1, size=(width, height))[0][0]
+    ours = Segmenter(
+        checkpoint, input_height=height, input_width=width, device='cpu', backend='torch',
+        precision='fp32',
+    )  # fmt: skip
+    (labels,) = eager.predict([image])
+    assert labels.dtype == np.uint8
+    assert (labels == ours.predict(image).labels).mean() > 0.999
+    large = cv2.resize(image, (2 * width, 2 * height))
+    assert eager.predict([large])[0].shape == (2 * height, 2 * width)
+
+
+def test_each_network_is_compared_with_its_own_kind():
+    def baselines(name):
+        return baselines_of(name, find_network(name, SMALL).network)
+
+    assert baselines('bisenetv2:head_width=64') == (BISENETV2,)
+    assert baselines('bisenetv2_camvid') == ('bisenetv2_camvid:head_width=1024',)
+    assert baselines('icnet:width=0.5') == baselines('icnet_camvid') == (TWICE, HALF_PSPNET50)
+    assert baselines(HALF_PSPNET50) == (HALF_PSPNET50,)
+    cases = [Case('icnet_camvid', SMALL, SMALL, batch=batch) for batch in (1, 6)]
+    others = with_baselines(cases)[:-2]
+    assert [(case.network, case.eager, case.batch) for case in others] == [
+        (TWICE, True, 1), (HALF_PSPNET50, True, 1)
+    ]  # fmt: skip
+
+
+def test_ratios_are_of_milliseconds_an_image_at_the_same_size():
+    def row(benchmark, milliseconds, batch=1, size=SMALL, **fields):
+        return Row(
+            benchmark, 'other' if benchmark == 'baseline' else 'ours', baseline='other',
+            input_size=size, image_size=size, batch=batch,
+            latency_ms={'p50': milliseconds} if milliseconds else {}, **fields,
+        )  # fmt: skip
+
+    rows = compared(
+        [
+            row('baseline', 200.0),
+            row('engine', 50.0),
+            row('engine', 120.0, batch=6),
+            row('engine', None, timing='throughput', fps=40.0),
+            row('engine', 50.0, size=(32, 64)),
+            Row('overlay', latency_ms={'p50': 5.0}, ratio=0.1),
+        ]
+    )
+    assert [r.ratio for r in rows] == pytest.approx([1.0, 0.25, 0.1, 0.125, None, 0.1])
+
+
+# What the machine can do
+
+
+def test_peak_is_measured_in_what_is_asked_for():
+    peak = measure_peak('cpu', ['fp32', 'bf16', 'fp32'])
+    assert (peak['device'], peak['threads']) == ('cpu', 1)
+    assert list(peak['tflops']) == ['bf16', 'fp32']
+    assert 1e-3 < peak['tflops']['fp32'] < 100
+    assert 0.1 < peak['copy_gb_s'] < 10000
+
+
+def test_the_best_peak_counts():
+    def peak(copy, fp32, int8):
+        return {'device': 'cpu', 'copy_gb_s': copy, 'tflops': {'fp32': fp32, 'int8': int8}}
+
+    found = best([peak(10.0, 0.3, None), peak(12.0, 0.2, None)])
+    assert found == peak(12.0, 0.3, None)
+
+
+def test_memory_is_that_of_the_work_alone():
+    held = bytearray(300_000_000)
+    assert 80 < peak_memory('cpu', torch.ones, 20_000_000) < 160
+    assert len(held) == 300_000_000
+
+
+def test_power_is_energy_over_time_also_where_a_counter_starts_anew(tmp_path):
+    def write(package, microjoules):
+        folder = tmp_path / package
+        folder.mkdir(exist_ok=True)
+        (folder / 'energy_uj').write_text(f'{microjoules}\n')
+        (folder / 'max_energy_range_uj').write_text('1000000000\n')
+
+    write('intel-rapl:0', 5_000_000)
+    write('intel-rapl:1', 999_000_000)
+    write('intel-rapl:0:0', 0)  # a part of the first
+    with Power('cpu', tmp_path) as power:
+        started = power._start
+        write('intel-rapl:0', 8_000_000)
+        write('intel-rapl:1', 1_000_000)
+        write('intel-rapl:0:0', 900_000_000)
+    assert started > 0
+    assert power.watts is not None
+    with Power('cpu', tmp_path / 'nothing') as power:
+        pass
+    assert power.watts is None
+
+
+# The whole
+
+
+@pytest.fixture(scope='module')
+def measured():
+    """Return rows of a run with a baseline, and what could not be had."""
+    size = (32, 64)
+    cases = [
+        Case('bisenetv2:head_width=16', size, size, 'cpu', 'torch', 'fp32', batch)
+        for batch in (1, 2)
+    ]
+    cases.append(Case('bisenetv2:head_width=16', size, size, 'cpu', 'torch', 'int8'))
+    steps = []
+    found = measure(with_baselines(cases), rounds=1, memory=False, advance=steps.append)
+    assert len(steps) == 4 * 2
+    return found
+
+
+def test_rows_say_what_was_measured(measured):
+    rows, left_out, peak = measured
+    kinds = [(r.benchmark, r.network, r.backend, r.batch, r.timing) for r in rows]
+    assert kinds == [
+        ('baseline', BISENETV2, 'eager', 1, 'latency'),
+        ('engine', 'bisenetv2:head_width=16', 'torch', 1, 'latency'),
+        ('engine', 'bisenetv2:head_width=16', 'torch', 1, 'throughput'),
+        ('overlay', 'bisenetv2:head_width=16', 'torch', 1, 'latency'),
+        ('engine', 'bisenetv2:head_width=16', 'torch', 2, 'latency'),
+    ]
+    assert [name for name in left_out if 'int8' in name] == list(left_out) != []
+    assert set(peak['tflops']) == {'fp32'}
+    one = rows[1]
+    assert (one.device, one.precision, one.resize) == ('cpu', 'fp32', False)
+    assert one.input_size == one.image_size == [32, 64]
+    assert 0 < one.latency_ms['p50'] <= one.latency_ms['p95'] <= one.latency_ms['p99']
+    assert one.ratio == pytest.approx(one.p50 / rows[0].p50)
+    costs = cost_by_branch(on_meta(name='bisenetv2', head_width=16), (32, 64))
+    assert one.gmac == total(costs).macs / 1e9 == rows[4].gmac / 2
+    assert one.roofline_ms == total(costs).at_peak(peak, 'fp32')
+    assert rows[2].fps > 0 and rows[2].p50 is None
+    assert rows[3].ratio == pytest.approx(rows[3].p50 / one.p50)
+
+
+def test_branches_add_up_to_the_whole():
+    network = find_network('icnet:width=0.25,exit=sub24', SMALL).network
+    times = BranchTimes(network, SMALL, 'cpu', 'fp32')
+    for _ in range(3):
+        times.run()
+    rows = branch_rows(times, 'name', SMALL, PEAK)
+    assert [r['branch'] for r in rows] == ['trunk', 'sub4', 'sub24 fusion', 'rest', 'whole']
+    *parts, whole = rows
+    assert whole['ms'] == pytest.approx(sum(part['ms'] for part in parts))
+    assert whole['gmac'] == pytest.approx(sum(part['gmac'] or 0 for part in parts))
+    assert all(part['ms'] > 0 for part in parts)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_json_plot_report_and_table(tmp_path, capsys):
+    paths = {name: tmp_path / name for name in ('a.json', 'a.svg', 'a.html', 'b.json')}
+    assert main([
+        'benchmark', 'engine', '--networks', 'icnet:width=0.25,exit=sub4', '--sizes', '64x32',
+        '96x64', '--input-size', '64x32', '--device', 'cpu', '--backends', 'torch',
+        '--precisions', 'fp32', '--rounds', '1', '--branches', '--quick',
+        '--json', str(paths['a.json']), '--plot', str(paths['a.svg']),
+        '--report', str(paths['a.html']),
+    ]) == 0  # fmt: skip
+    found = json.loads(paths['a.json'].read_text())
+    assert {'machine', 'command', 'peak', 'results', 'left_out', 'branches'} <= set(found)
+    engines = [row for row in found['results'] if row['benchmark'] == 'engine']
+    assert [(r['image_size'], r['resize']) for r in engines] == [
+        ([32, 64], False),
+        ([64, 96], True),
+    ]
+    assert found['machine']['threads'] == 1 and 'torch' in found['machine']
+    assert [Row(**row) for row in found['results']] == read(paths['a.json'])['results']
+    assert '<svg' in paths['a.svg'].read_text()
+    assert 'icnet:width=0.25,exit=sub4' in paths['a.html'].read_text()
+    capsys.readouterr()
+    a = str(paths['a.json'])
+    assert main(['benchmark', 'table', a, a, '--markdown', '--json', str(paths['b.json'])]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count('| engine | icnet:width=0.25,exit=sub4 | torch |') == 4
+    both = json.loads(paths['b.json'].read_text())
+    assert both['results'] == 2 * found['results']
+
+
+def test_a_table_leaves_out_what_no_row_has():
+    rows = [Row('transport', notes='a|b', latency_ms={'p50': 1.5}), Row('transport')]
+    assert as_markdown(table(rows)).splitlines() == [
+        '| benchmark | batch | timing | resize | p50 ms | notes |',
+        '| --- | --- | --- | --- | --- | --- |',
+        r'| transport | 1 | latency | no | 1.50 | a\|b |',
+        '| transport | 1 | latency | no |  |  |',
+    ]
+
+
+@pytest.mark.slow
+def test_what_needs_ros_is_measured_in_the_sizes_asked_for(tmp_path):
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    path = tmp_path / 'a.json'
+    assert main([
+        'benchmark', 'cameras', '--sizes', '64x48', '--input-size', '128x64', '--cameras', '2',
+        '--device', 'cpu', '--backends', 'torch', '--precisions', 'fp32', '--json', str(path),
+    ]) == 0  # fmt: skip
+    (row,) = read(path)['results']
+    assert (row.benchmark, row.cameras, row.backend, row.precision) == (
+        'cameras', 2, 'torch', 'fp32'
+    )  # fmt: skip
+    assert (row.image_size, row.input_size, row.resize) == ([48, 64], [64, 128], True)
+    assert row.fps > 0 and row.p50 > 0 and row.memory_mb > 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['engine', 'a.json'], 'expected files after table and after nothing else'),
+        (['table'], 'expected files after table and after nothing else'),
+        (['table', 'missing.json'], 'missing.json'),
+        (['engine', '--plot', 'a.txt'], 'expected a file ending .svg, .png, .pdf'),
+        (['engine', '--report', 'missing/a.html'], 'a folder that exists'),
+        (['engine', '--sizes', '64x32', '--backends', 'abacus'], "found 'abacus'"),
+        (['engine', '--sizes', '64x32', '--precisions', 'fp8'], "found 'fp8'"),
+        (['engine', '--sizes', '64x32', '--device', 'cuda:77'], "found 'cuda:77'"),
+    ],
+)
+def test_input_errors(arguments, said, capsys):
+    assert main(['benchmark', *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'arguments', [['engine', '--sizes', '64'], ['engine', '--rounds', '0'], ['motor']]
+)
+def test_usage_errors(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(['benchmark', *arguments])
+    assert stopped.value.code == 2
+
+
+def test_a_file_that_is_no_result_is_an_input_error(tmp_path, capsys):
+    for content in ('{}', '[', '{"machine": {}, "results": [{"speed": 3}]}'):
+        path = tmp_path / 'a.json'
+        path.write_text(content)
+        assert main(['benchmark', 'table', str(path)]) == 2
+        assert 'expected what `benchmark --json` writes' in capsys.readouterr().err
+
+
+def test_a_result_names_machine_and_command():
+    made = result([Row('engine')], 'seg_ros benchmark engine', PEAK, branches=[])
+    assert made['command'] == 'seg_ros benchmark engine'
+    assert made['peak'] == PEAK and made['branches'] == []
+    assert made['machine']['torch'] and made['machine']['cores'] >= 1
+    assert made['results'][0]['benchmark'] == 'engine'

@@ -1,0 +1,240 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What measures the node from outside: relay, traffic, rows, the transport's settings."""
+
+import platform
+import re
+import subprocess
+import sys
+import time
+
+from node_fixtures import find, make_checkpoint, Peer, picture
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image
+
+from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.evaluation.benchmark.rows import Row
+from seg_ros.inference.image_file import encode_image
+from seg_ros.inference.run_length import encode
+from seg_ros.nodes.probe import camera_rows, end_to_end_rows, transport_rows
+from seg_ros.nodes.processes import Helper, ProcessError, profile_environment, Program, traffic
+from seg_ros.nodes.trials import BOTH, transports
+
+PICTURE = picture(1, 36, 48)
+TORCH = {'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
+
+
+@pytest.fixture
+def peer():
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def image_message(stamp: int, height: int, width: int) -> Image:
+    message = Image(height=height, width=width, encoding='bgr8', step=3 * width)
+    message.header.stamp.sec, message.header.frame_id = stamp, f'frame {stamp}'
+    message.data = bytes(3 * height * width)
+    return message
+
+
+def test_the_relay_answers_every_image_with_a_mask_of_its_stamp_and_size(peer):
+    sizes = {1: (24, 32), 2: (24, 32), 3: (60, 16), 4: (24, 32)}
+    with Program('relay', {'cameras': ['east', 'west']}, {}):
+        for camera in ('east', 'west'):
+            masks = peer.listen(Image, f'/{camera}/segmentation/mask')
+            publisher = peer.publisher(Image, f'/{camera}/image_raw')
+            time.sleep(0.5)  # until each knows the others
+            for stamp, size in sizes.items():
+                publisher.publish(image_message(stamp, *size))
+                mask = find(masks, (stamp, 0))
+                assert (mask.height, mask.width, mask.step) == (*size, size[1])
+                assert (mask.encoding, mask.header.frame_id) == ('mono8', f'frame {stamp}')
+                assert len(mask.data) == size[0] * size[1]
+            assert len(masks) == len(sizes)
+
+
+@pytest.fixture(scope='module')
+def message(tmp_path_factory):
+    """Return a small image message as :class:`seg_ros.nodes.traffic.Traffic` takes it."""
+    path = tmp_path_factory.mktemp('message') / 'data'
+    path.write_bytes(bytes(range(48)))
+    return {'height': 4, 'width': 4, 'encoding': 'bgr8', 'step': 12, 'data': str(path)}
+
+
+IMAGE, MASK = '/camera/image_raw', '/camera/segmentation/mask'
+DELAY = 120.0
+
+
+def meet(camera: Helper) -> None:
+    """Wait until camera and relay have found each other."""
+    end = time.monotonic() + 20
+    while None in camera.call('ask', IMAGE, MASK, 2, 0.0, 0.2):
+        assert time.monotonic() < end
+
+
+def test_answers_are_timed_one_after_the_other(message):
+    parameters = {'cameras': ['camera'], 'delay_ms': DELAY}
+    sent = {IMAGE: message, '/nobody/image_raw': message}
+    with Program('relay', parameters, {}), traffic(sent, [MASK], {}) as camera:
+        meet(camera)
+        start = time.monotonic()
+        times = camera.call('ask', IMAGE, MASK, 4, 0.05, 5.0)
+        whole = 1e3 * (time.monotonic() - start)
+        lost = camera.call('ask', '/nobody/image_raw', MASK, 2, 0.0, 0.05)
+    assert lost == [None, None]
+    assert len(times) == 4
+    # A sleep never ends early, and more than all of it together cannot be.
+    assert min(times) >= DELAY
+    assert sum(times) + 4 * 50 <= whole
+
+
+def test_what_was_sent_and_what_was_heard_agree_by_stamps(message):
+    topics = ['/traffic/a', '/traffic/b']
+    with traffic(dict.fromkeys(topics, message), topics, {}) as both:
+        end = time.monotonic() + 20
+        while not all(both.call('hear', topics, 0.2).values()):
+            both.call('send', topics, 1, 50.0)
+            assert time.monotonic() < end
+        sent = both.call('send', topics, 5, 20.0)
+        time.sleep(0.1)  # only the last one is kept for who is slow
+        both.call('send', topics[:1], 2, 20.0)
+        heard = both.call('hear', topics, 1.0)
+        assert both.call('hear', topics, 0.1) == {topic: [] for topic in topics}
+    assert [len(heard[topic]) for topic in topics] == [7, 5]
+    for topic in topics:
+        (stamps, moments), (came, arrived) = np.array(sent[topic]).T, np.array(heard[topic]).T
+        np.testing.assert_array_equal(stamps, came[:5])
+        assert (np.diff(moments) > 0).all()
+        assert moments[-1] - moments[0] >= 0.95 * 4 / 20 * 1e9
+        assert (arrived[:5] > moments).all()
+
+
+def test_a_process_that_fails_is_named():
+    wrong = {'sent': {}, 'heard': {}, 'reliability': 'often', 'keep': True}
+    expected = 'process traffic; found that it has ended with exit code 1'
+    with Helper('traffic', wrong, {}) as bad, pytest.raises(ProcessError, match=expected):
+        bad.call('hear', [], 0.0)
+    with pytest.raises(ProcessError, match='process network; found that it has ended'):
+        end_to_end_rows(PICTURE, [(36, 48)], model='/nowhere.safetensors', chosen=[BOTH])
+
+
+# Rows.
+
+
+def check(rows: list[dict], benchmark: str, count: int) -> list[Row]:
+    found = [Row(**row) for row in rows]
+    assert len(found) == count
+    for row in found:
+        assert row.benchmark == benchmark
+        assert row.inside and row.notes
+        assert 0 < row.latency_ms['p50'] <= row.latency_ms['p95'] <= row.latency_ms['p99']
+    return found
+
+
+def test_rows_of_transport():
+    labels = SampleDrive(seed=7, frames=1, size=(64, 48))[0][1]
+    sizes, chosen = [(24, 32), (48, 64)], ['default DDS', BOTH]
+    rows = check(
+        transport_rows(labels, sizes, chosen=chosen, frames=4, rate=50.0), 'transport', 15
+    )
+    sizes = [[24, 32], *4 * [[48, 64]]]
+    assert [row.image_size for row in rows] == 3 * sizes
+    lengths = [24 * 32 * 3, 48 * 64 * 3, 48 * 64]
+    lengths += [len(encode_image(labels, '.png')), encode(labels).size]
+    found = [re.search(r'; (\d+) bytes; 4 of 4 arrived$', row.notes)[1] for row in rows]
+    assert [int(length) for length in found] == 3 * lengths
+    kinds = [row.notes.split('; ')[1] for row in rows[::5]]
+    assert kinds == ['default DDS', BOTH, f'{BOTH}, memory given back']
+    for i, row in enumerate(rows):
+        assert row.baseline == 'default DDS'
+        assert row.ratio == pytest.approx(row.p50 / rows[i % 5].p50)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return str(make_checkpoint(tmp_path_factory.mktemp('weights') / 'small.safetensors', 1))
+
+
+def test_rows_from_end_to_end(checkpoint):
+    rows = end_to_end_rows(
+        PICTURE, [(36, 48)], model=checkpoint, parameters=TORCH, chosen=[BOTH], frames=3
+    )
+    node, relay, engine = check(rows, 'end_to_end', 3)
+    for row in (node, engine):
+        assert (row.network, row.backend, row.precision) == (checkpoint, 'torch', 'fp32')
+        assert (list(row.input_size), row.image_size) == ([96, 128], [36, 48])
+        assert row.resize
+    assert node.ratio == pytest.approx(node.p50 / (relay.p50 + engine.p50))
+    assert node.notes.endswith('3 of 3 arrived') and relay.notes.endswith('3 of 3 arrived')
+    assert 50 < node.memory_mb < 4000
+
+
+def test_rows_of_cameras(checkpoint):
+    rows = camera_rows(
+        PICTURE, [2], size=(36, 48), model=checkpoint, parameters=TORCH, rate=4.0, seconds=1.0
+    )
+    (row,) = check(rows, 'cameras', 1)
+    assert (row.cameras, row.timing) == (2, 'throughput')
+    answered = [float(rate) for rate in re.findall(r'([\d.]+)/s of', row.notes)]
+    assert len(answered) == 2 and sum(answered) == row.fps
+    assert 0 < row.fps <= 8
+    assert float(re.search(r'fairness ([\d.]+)', row.notes)[1]) == pytest.approx(
+        min(answered) / max(answered), abs=0.01
+    )
+
+
+# Settings.
+
+
+def largest_segment(helper: Helper) -> int:
+    """Return the bytes of the largest shared memory that a process has open."""
+    helper.call('hear', [], 0.0)  # it is up
+    with open(f'/proc/{helper._process.pid}/maps') as maps:
+        found = re.findall(r'^(\w+)-(\w+) .*/dev/shm/fast', maps.read(), re.MULTILINE)
+    return max(int(end, 16) - int(start, 16) for start, end in found)
+
+
+def test_the_profile_is_taken_on_the_side_that_it_is_given_to():
+    ours, theirs = transports()['profile on the publisher alone']
+    with traffic({}, [], ours) as publisher:  # by itself, as each opens the other's memory, too
+        assert largest_segment(publisher) >= 64 * 2**20
+    with traffic({}, [], theirs) as subscriber:
+        assert largest_segment(subscriber) < 2**20
+
+
+def test_a_transport_chosen_in_the_shell_does_not_get_into_the_rows(monkeypatch):
+    for name, value in profile_environment().items():
+        monkeypatch.setenv(name, value)
+    with traffic({}, [], {}) as plain:
+        assert largest_segment(plain) < 2**20
+
+
+FAULTS = """
+import resource
+from seg_ros.nodes.memory import keep_memory
+{call}
+for i in range(20):
+    if i == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    buffers = [bytearray(8 << 20) for _ in range(3)]
+    del buffers
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be told')
+def test_kept_memory_is_not_fetched_anew():
+    faults = {
+        call: int(
+            subprocess.run(
+                [sys.executable, '-c', FAULTS.format(call=call)],
+                capture_output=True, text=True, check=True,
+            ).stdout
+        )
+        for call in ('', 'keep_memory()')
+    }  # fmt: skip
+    pages = 10 * 3 * (8 << 20) // 4096
+    assert faults[''] > pages / 2
+    assert faults['keep_memory()'] < pages / 100

@@ -20,8 +20,11 @@ class Deployed(nn.Module):
     Batch norms are folded into the convolutions before them, auxiliary heads are gone, and the
     normalisation of the pixels is inside.
 
-    :ivar network: the copy; its type and place may be changed.
+    :ivar network: the copy; its type may be changed.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
@@ -31,6 +34,10 @@ class Deployed(nn.Module):
         fold_batch_norms(self.network)
         self.requires_grad_(False)
         self._preprocessing = checkpoint.preprocessing
+        # As buffers, since neither a CUDA graph nor a trace can hold their making.
+        mean, std = checkpoint.preprocessing.constants()
+        self.register_buffer('mean', mean)
+        self.register_buffer('std', std)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """
@@ -39,7 +46,8 @@ class Deployed(nn.Module):
         :param pixels: RGB, uint8, (N, h, w, 3), of the size that the network is to see.
         :returns: float32, (N, num_classes, h', w').
         """
-        x = self._preprocessing.normalise(pixels.permute(0, 3, 1, 2).float())
+        images = pixels.permute(0, 3, 1, 2).float()
+        x = self._preprocessing.normalise(images, (self.mean, self.std))
         dtype = next(self.network.parameters()).dtype
         x = x.to(dtype, memory_format=torch.channels_last)
         return self.network.coarse_logits(x).float()

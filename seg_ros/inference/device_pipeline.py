@@ -6,7 +6,7 @@ From 8-bit images to 8-bit labels on a CUDA device: nothing wider crosses the bu
 Resizing, network, upsampling, argmax and colours are one program for each combination of sizes
 and outputs. It is recorded as a CUDA graph, so that no kernel waits for Python. Images are copied
 into page-locked memory, from where the device fetches them, and results arrive in page-locked
-memory, which is what the caller gets: one copy on the host in all.
+memory, which is what the caller gets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -22,17 +22,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .backends import Engine
+from .backends.engine import Engine
 from .image_file import Image
 from .labels import IGNORE, Palette
 from .preprocessing import resize
-from .segmentation import Paint, Segmentation
+from .segmentation import NOT_FINITE, Paint, Segmentation
 
 PROGRAMS = 8
 """How many programs a lane keeps; each has buffers of its own."""
 
 WARM_UP_RUNS = 3
 """Before a graph is recorded, libraries choose their algorithms."""
+
+_recording = Lock()
 
 
 class _Work(NamedTuple):
@@ -48,15 +50,18 @@ class _Work(NamedTuple):
     overlay: bool
 
 
-@dataclass
-class _Program:
-    """A recorded computation: fill the inputs, run, read the outputs."""
+class _Program(NamedTuple):
+    """
+    A recorded computation: fill the inputs, run, read what it returns.
+
+    A graph knows addresses only, so whatever it reads must live as long.
+    """
 
     pixels: Tensor
     threshold: Tensor
     opacity: Tensor
-    outputs: list[Tensor | None]
-    run: Callable[[], None]
+    palette: Tensor
+    run: Callable[[], list[Tensor | None]]
 
 
 class _Lane:
@@ -146,14 +151,14 @@ class DevicePipeline:
             program.pixels.copy_(host, non_blocking=True)
             program.threshold.fill_(threshold)
             program.opacity.fill_(paint.opacity if paint is not None else 0)
-            program.run()
+            outputs = program.run()
             arrived = [
                 None
                 if tensor is None
                 else torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=locked).copy_(
                     tensor, non_blocking=True
                 )
-                for tensor in program.outputs
+                for tensor in outputs
             ]
             if lane.stream is not None:
                 lane.stream.synchronize()  # without the GIL
@@ -178,23 +183,31 @@ class DevicePipeline:
         if work.palette is not None:
             colors = torch.tensor(work.palette, dtype=torch.float32)
             palette[: len(colors)] = colors.to(device)
-        program = _Program(pixels, threshold, opacity, [], lambda: None)
+        inputs = pixels, threshold, opacity, palette
 
-        def compute() -> None:
-            program.outputs = self._compute(work, pixels, threshold, opacity, palette)
+        def compute() -> list[Tensor | None]:
+            return self._compute(work, *inputs)
 
         if not self._graphs or lane.stream is None:
-            program.run = compute
-            return program
-        for _ in range(WARM_UP_RUNS):
-            compute()
-        lane.stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may go on meanwhile.
-        with torch.cuda.graph(graph, lane.pool, lane.stream, capture_error_mode='thread_local'):
-            compute()
-        program.run = graph.replay
-        return program
+            return _Program(*inputs, compute)
+        # One at a time: to begin recording waits for the device, which nobody may while another
+        # records.
+        with _recording:
+            for _ in range(WARM_UP_RUNS):
+                compute()
+            lane.stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may go on running what they have.
+            with torch.cuda.graph(
+                graph, lane.pool, lane.stream, capture_error_mode='thread_local'
+            ):
+                outputs = compute()
+
+        def replay() -> list[Tensor | None]:
+            graph.replay()
+            return outputs
+
+        return _Program(*inputs, replay)
 
     def _compute(
         self, work: _Work, pixels: Tensor, threshold: Tensor, opacity: Tensor, palette: Tensor
@@ -237,6 +250,8 @@ def _results(outputs: Sequence[Tensor | None]) -> list[Segmentation]:
         None if tensor is None else tensor.numpy() for tensor in outputs
     )
     assert labels is not None and mean is not None
+    if not np.isfinite(mean).all():
+        raise ValueError(NOT_FINITE)
     return [
         Segmentation(
             labels[i],

@@ -39,7 +39,8 @@ def colorize(mask: Image, palette: Palette) -> Image:
     :param palette: one colour an id; the result has the palette's channel order.
     :returns: (H, W, 3); unlabeled pixels are black.
     """
-    return cv2.LUT(cv2.merge([mask, mask, mask]), _table(palette))
+    painted = new_image((*mask.shape, 3))
+    return cv2.LUT(cv2.merge([mask, mask, mask]), _table(palette), dst=painted)
 
 
 def overlay(image: Image, mask: Image, palette: Palette, opacity: float = 0.5) -> Image:
@@ -59,8 +60,8 @@ def draw(image: Image, mask: Image, paint: Paint) -> tuple[Image | None, Image |
     Return the pictures that are asked for: colours, and overlay.
 
     :param image: RGB, (H, W, 3); resized where the mask is smaller or larger.
-    :returns: RGB, (h, w, 3) of the mask. Where the image is BGR seen as RGB, as most cameras'
-        are, so are they; :func:`seg_ros.inference.image_file.to_bgr` then has nothing to do.
+    :returns: RGB, (h, w, 3) of the mask. Where the image is BGR seen as RGB, so are
+        they, as messages want them.
     """
     backwards = image.strides[2] < 0
     order = slice(None, None, -1 if backwards else 1)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 import math
 
 import torch
@@ -38,18 +37,21 @@ class Preprocessing:
                 f'{self.std}'
             )
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Subtract the mean and divide by the deviation; (N, 3, H, W), RGB, in and out."""
+    def constants(self, device: torch.device | str = 'cpu') -> tuple[Tensor, Tensor]:
+        """Return mean and deviation, each (1, 3, 1, 1)."""
+        mean, std = torch.tensor([self.mean, self.std], device=device).view(2, 1, 3, 1, 1)
+        return mean, std
+
+    def normalise(self, images: Tensor, constants: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """
+        Subtract the mean and divide by the deviation; (N, 3, H, W), RGB, in and out.
+
+        :param constants: those of :meth:`constants`, for who wants them made beforehand.
+        """
         if self.channel_order == 'bgr':
             images = images.flip(1)
-        return (images - _channels(self.mean, images.device)) / _channels(self.std, images.device)
-
-
-@lru_cache(maxsize=64)
-def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
-    """Return (1, 3, 1, 1); kept, as neither a graph nor a trace can hold its making."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, device=device).view(1, 3, 1, 1)
+        mean, std = constants or self.constants(images.device)
+        return (images - mean) / std
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:

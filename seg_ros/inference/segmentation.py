@@ -10,6 +10,12 @@ from typing import NamedTuple
 from .image_file import Image
 from .labels import Palette
 
+NOT_FINITE = (
+    'expected finite logits; found that the network overflows. Choose another precision: fp32, or '
+    'bf16, whose range is as wide'
+)
+"""Of what else than numbers is, no class is the largest."""
+
 
 @dataclass(frozen=True)
 class Paint:

@@ -25,7 +25,7 @@ from .image_file import Image
 from .labelling import label, label_with_confidence
 from .overlay import draw
 from .preprocessing import resize
-from .segmentation import Paint, Segmentation
+from .segmentation import NOT_FINITE, Paint, Segmentation
 
 DEFAULT_MODEL = 'bisenetv2_camvid'
 
@@ -52,6 +52,7 @@ class Segmenter:
     :param report: told, in lines for people, which engine was chosen and what takes long.
     :ivar batched: whether images that wait together go faster as one batch; see :meth:`warm_up`.
     :raises CheckpointError: the model cannot be found, read or run.
+    :ivar backend: with the provider, where one was asked for: ``onnxruntime:tensorrt``.
     :raises EngineError: the device, backend or precision is not to be had.
     """
 
@@ -83,7 +84,8 @@ class Segmenter:
         self.engine = make_engine(
             self.checkpoint, self.input_size, self.device, backend, precision, report
         )
-        self.backend, self.precision = self.engine.backend, self.engine.precision
+        self.precision = self.engine.precision
+        self.backend = backend if ':' in backend else self.engine.backend
         self.batched = False
         self._align_corners = self.checkpoint.network.align_corners
         self._pipeline: DevicePipeline | None = None
@@ -148,7 +150,7 @@ class Segmenter:
         :param output_size: (height, width) of the results; each image's own by default.
         :param paint: the pictures to draw, if any.
         :returns: one result for one image, a list for several.
-        :raises ValueError: an image of another type or shape.
+        :raises ValueError: an image of another type or shape, or the network overflows.
         """
         several = [images] if isinstance(images, np.ndarray) else images
         for image in several:
@@ -168,7 +170,9 @@ class Segmenter:
     ) -> list[Segmentation]:
         results = []
         for image in images:
-            logits = self._coarse(image)[0].numpy()
+            logits = np.ascontiguousarray(self._coarse(image)[0].numpy())
+            if not np.isfinite(logits.sum()):
+                raise ValueError(NOT_FINITE)
             size = output_size or image.shape[:2]
             seen: Image | None = None
             if confidence or threshold > 0:

@@ -17,7 +17,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from ..inference.encodings import to_rgb
+from ..inference.encodings import view_rgb
 from ..inference.image_file import Image as Array
 from ..inference.labels import LabelSet
 from ..inference.overlay import draw
@@ -78,7 +78,7 @@ class Camera:
         self.topic = f'{base}/compressed' if compressed else base
         self._info_topic = f'{base.rpartition("/")[0]}/camera_info'
         self._type = CompressedImage if compressed else Image
-        self._decode: Callable[[Any], Array] = decode if compressed else to_rgb
+        self._decode: Callable[[Any], Array] = decode if compressed else view_rgb
         self._on_image = on_image
         self._subscriptions: list[Subscription] = []
         self._reliability = ReliabilityPolicy.RELIABLE

@@ -39,14 +39,15 @@ def to_message(header: Header, pixels: Array) -> Image:
     height, width = pixels.shape[:2]
     if pixels.ndim == 3:
         pixels = to_bgr(pixels)
-    return Image(
+    message = Image(
         header=header,
         height=height,
         width=width,
         encoding='bgr8' if pixels.ndim == 3 else 'mono8',
         step=pixels.nbytes // height,
-        data=_to_array(pixels),
     )
+    message.data = _to_array(pixels)  # not above, where it would be copied
+    return message
 
 
 def to_runs(header: Header, mask: Array, labels: LabelSet) -> Image:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a process that handles large messages wants of malloc and of Python's collector."""
+"""What a process that handles large messages wants of malloc."""
 
 from __future__ import annotations
 

@@ -102,7 +102,6 @@ class SegmentationNode(LifecycleNode):
         """Load and warm up the network, advertise the outputs."""
         values = self._settings.values
         try:
-            self._settings = Settings(values, self._load(values))
             for name in values['cameras']:
                 self._cameras[name] = Camera(
                     self,
@@ -112,6 +111,8 @@ class SegmentationNode(LifecycleNode):
                     values['mask_rle'],
                     lambda name, message: self._queue.put(name, message),
                 )
+            # For as many cameras; whether their images go as batches is measured here.
+            self._settings = Settings(values, self._load(values))
         except Exception as error:
             self._release()
             return self._fail(f'cannot be configured: {_explain(error)}')
@@ -232,6 +233,7 @@ class SegmentationNode(LifecycleNode):
         own = segmenter.input_size
         segmenter.warm_up([camera.size or own for camera in self._cameras.values()])
         # What is there now stays. To look through it for garbage takes 0.1 s, a frame's time.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
         height, width = own
@@ -324,6 +326,7 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         try_shutdown()
+        gc.unfreeze()  # or Kilted's middleware leaves its shared memory behind
     return 0
 
 

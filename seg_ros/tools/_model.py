@@ -39,18 +39,30 @@ def add_palette_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def make_segmenter(args: argparse.Namespace) -> Segmenter:
-    """Load the network that the arguments name."""
+    """
+    Load the network that the arguments name, and let these say what it runs with.
+
+    Of several processes the first one chooses, as others might measure otherwise.
+    """
+    from ..evaluation.processes import gathered, rank
     from ..inference.segmenter import Segmenter
 
-    return Segmenter(
-        args.model,
-        input_height=args.input_height,
-        input_width=args.input_width,
-        device=args.device,
-        backend=args.backend,
-        precision=args.precision,
-        report=lambda line: print(line, file=sys.stderr),
-    )
+    def make() -> Segmenter:
+        segmenter = Segmenter(
+            args.model,
+            input_height=args.input_height,
+            input_width=args.input_width,
+            device=args.device,
+            backend=args.backend,
+            precision=args.precision,
+            report=lambda line: print(line, file=sys.stderr),
+        )
+        args.backend, args.precision = segmenter.backend, segmenter.precision
+        return segmenter
+
+    first = make() if rank() == 0 else None
+    args.backend, args.precision = gathered((args.backend, args.precision))[0]
+    return first or make()
 
 
 def used(segmenter: Segmenter) -> dict[str, Any]:

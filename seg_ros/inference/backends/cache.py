@@ -15,6 +15,7 @@ from hashlib import sha256
 import json
 import os
 from pathlib import Path
+import tempfile
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -37,8 +38,12 @@ def folder() -> Path:
     """Return where engines are kept; it need not exist."""
     if own := os.environ.get('SEG_ROS_CACHE'):
         return Path(own)
-    base = os.environ.get('XDG_CACHE_HOME') or Path('~/.cache').expanduser()
-    return Path(base) / 'seg_ros'
+    if base := os.environ.get('XDG_CACHE_HOME'):
+        return Path(base) / 'seg_ros'
+    try:
+        return Path.home() / '.cache' / 'seg_ros'
+    except RuntimeError:  # there is no home, as in some containers
+        return Path(tempfile.gettempdir()) / 'seg_ros'
 
 
 def content_key(checkpoint: Checkpoint, **facts: Any) -> str:

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 import json
 import os
+import platform
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,16 +68,26 @@ def make_engine(
     ):
         if found not in names:
             raise EngineError(f'{what}: expected one of {", ".join(names)}; found {found!r}')
-    here = {e.backend: e for e in ENGINES if e.installed() and e.runs_on(device)}
     wanted, _, provider = backend.partition(':')
+    can: dict[type[Engine], tuple[str, ...]] = {}
+    problems = []
+    for engine in ENGINES:
+        if not engine.installed():
+            continue
+        try:
+            if engine.runs_on(device):
+                can[engine] = engine.precisions(device)
+        except Exception as problem:  # whatever its import runs into; there are other engines
+            problems.append(f'{engine.backend} cannot be loaded: {problem}')
+            report(problems[-1])
     if backend != 'auto':
-        if wanted not in here:
+        here = ', '.join(engine.backend for engine in can) or 'nothing'
+        can = {engine: names for engine, names in can.items() if engine.backend == wanted}
+        if not can:
             raise EngineError(
-                f'backend: expected auto or what is installed and runs on {device}: '
-                f"{', '.join(here)}; found {backend!r}. See pip install 'seg_ros[{wanted}]'"
+                f'backend: expected auto or what is installed and runs on {device}: {here}; found '
+                f"{'; '.join([repr(backend), *problems])}. See pip install 'seg_ros[{wanted}]'"
             )
-        here = {wanted: here[wanted]}
-    can = {engine: engine.precisions(device) for engine in here.values()}
     extra = {'provider': provider} if provider else {}
     makers = {
         f'{engine.backend} {chosen}': partial(
@@ -97,17 +110,31 @@ def make_engine(
         checkpoint,
         choice=list(makers),
         input_size=input_size,
-        machine=[device, os.cpu_count(), torch.get_num_threads(), torch.__version__],
+        machine=[_name(device), os.cpu_count(), torch.get_num_threads()],
+        versions=[
+            getattr(import_module(package), '__version__', '')
+            for engine in can
+            for package in ('torch', *engine.packages)
+        ],
     )
     try:
         name, why = json.loads(load(key, report) or b'')
-        engine = makers[name]()
-    except (KeyError, ValueError):  # never measured, or not to be had any more
+        chosen_engine = makers[name]()
+    except Exception:  # never measured, or not to be had any more, whatever its library says
         reference = TorchEngine(checkpoint, input_size, device, 'fp32', report)
-        name, why, engine = _fastest(makers, reference, _probe(input_size).to(device))
-        store(key, json.dumps([name, why]).encode(), report)
+        best = _fastest(makers, reference, _probe(input_size).to(device))
+        name, why, chosen_engine = best.name, best.why, best.engine
+        if not best.failed:  # which may pass
+            store(key, json.dumps([name, why]).encode(), report)
     report(f'{name}: {why}')
-    return engine
+    return chosen_engine
+
+
+def _name(device: str) -> str:
+    """Return the processor's or the GPU's name."""
+    if device == 'cpu':
+        return platform.processor() or platform.machine()
+    return torch.cuda.get_device_name(device)
 
 
 def _probe(input_size: tuple[int, int]) -> Tensor:
@@ -120,46 +147,72 @@ def _probe(input_size: tuple[int, int]) -> Tensor:
     return image.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _fastest(
-    makers: dict[str, partial[Engine]], reference: Engine, pixels: Tensor
-) -> tuple[str, str, Engine]:
-    """
-    Return an engine that is right, its name, and why it was chosen.
+class _Found(NamedTuple):
+    """An engine, why it was chosen, and whether another failed, which it may not do again."""
 
-    The last in the order, PyTorch, is what the first that is right must beat. The others are not
-    built: that takes time, and the order says what to expect.
+    name: str
+    why: str
+    engine: Engine
+    failed: bool
+
+
+def _fastest(makers: dict[str, partial[Engine]], reference: Engine, pixels: Tensor) -> _Found:
     """
-    *others, last = makers
-    remarks = []
+    Return an engine that is right.
+
+    The first that is must also beat the last, mostly PyTorch. Those between are not built: that
+    takes time, and the order says what to expect.
+    """
+    remarks: list[str] = []
+    right: dict[str, Engine] = {}
+    failed = False
     with torch.inference_mode():
         expected = reference.logits(pixels).clone()
-        for name in others:
+        *_, last = makers
+        for name in makers:
+            if right and name != last:
+                continue
             try:
                 engine = makers[name]()
                 error = float((engine.logits(pixels) - expected).norm() / expected.norm())
             except Exception as problem:  # a library's own; there are other engines
                 remarks.append(f'{name} fails: {problem}')
+                failed = True
                 continue
-            if not error <= TOLERANCE[engine.precision]:  # or not a number
+            if error <= TOLERANCE[engine.precision]:
+                right[name] = engine
+            else:  # also where it is not a number
                 remarks.append(f'{name} is wrong, its logits are off by {error:.0%}')
-                continue
-            fallback = makers[last]()
-            seconds, limit = _times([engine, fallback], pixels)
-            remarks.append(f'{name} takes {1e3 * seconds:.1f} ms, {last} {1e3 * limit:.1f}')
-            if seconds * MARGIN < limit:
-                return name, '; '.join(remarks), engine
-            return last, '; '.join(remarks), fallback
-    return last, '; '.join(remarks), makers[last]()
+        if not right:
+            raise EngineError(
+                'backend: expected one that computes what PyTorch does in float32; found '
+                + '; '.join(remarks)
+            )
+        name = next(iter(right))
+        if len(right) > 1:
+            times = dict(zip(right, _times(list(right.values()), pixels)))
+            figures = (f'{each} takes {1e3 * time:.1f} ms' for each, time in times.items())
+            remarks.append(', '.join(figures))
+            if times[name] * MARGIN > times[last]:
+                name = last
+    return _Found(name, '; '.join(remarks), right[name], failed)
 
 
 def _times(engines: Sequence[Engine], pixels: Tensor) -> list[float]:
-    """Return the median seconds of each."""
-    times: list[list[float]] = [[] for _ in engines]
+    """Return the median seconds of each, run as it will be."""
+    runs: list[Callable[[], object]] = [partial(engine.logits, pixels) for engine in engines]
+    if pixels.is_cuda:
+        from ..device_pipeline import DevicePipeline  # which knows engines
+
+        image = pixels[0].cpu().numpy()
+        pipelines = [DevicePipeline(e, image.shape[:2], False, True) for e in engines]
+        runs = [partial(p, [image], False, 0.0, None, None) for p in pipelines]
+    times: list[list[float]] = [[] for _ in runs]
+    for run in runs:
+        run()
     for _ in range(RUNS):
-        for engine, mine in zip(engines, times):
+        for run, mine in zip(runs, times):
             start = perf_counter()
-            engine.logits(pixels)
-            if pixels.is_cuda:
-                torch.cuda.synchronize(pixels.device)
+            run()
             mine.append(perf_counter() - start)
     return [median(each) for each in times]

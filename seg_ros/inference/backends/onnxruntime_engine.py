@@ -167,15 +167,21 @@ class OnnxRuntimeEngine(Engine):
         cuda = (PROVIDERS['cuda']['cuda'], index | {'use_tf32': '0'})
         if provider == 'cuda':
             return [cuda]
-        engines.mkdir(parents=True, exist_ok=True)
         tensorrt = index | {
             'trt_fp16_enable': str(int(self.precision != 'fp32')),
             'trt_int8_enable': str(int(self.precision == 'int8')),
-            'trt_engine_cache_enable': '1',
-            'trt_engine_cache_path': str(engines),
-            'trt_timing_cache_enable': '1',
-            'trt_timing_cache_path': str(folder()),
         }
+        try:
+            engines.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._report(f'cannot keep the engine for the next start: {error}')
+        else:
+            tensorrt |= {
+                'trt_engine_cache_enable': '1',
+                'trt_engine_cache_path': str(engines),
+                'trt_timing_cache_enable': '1',
+                'trt_timing_cache_path': str(folder()),
+            }
         return [(PROVIDERS['cuda']['tensorrt'], tensorrt), cuda]
 
 
@@ -231,7 +237,7 @@ def export_onnx(
                 dynamo=True,
                 verbose=False,
             )
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:  # the latter of releases before 2.5
         raise EngineError(
             'backend onnxruntime: expected releases of torch, onnx and onnxscript that go '
             f'together; exporting the network fails: {error}. Update them, or choose another '

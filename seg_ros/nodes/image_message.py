@@ -17,6 +17,10 @@ from ..inference.labels import LabelSet
 from ..inference.run_length import autoware_mask
 
 
+_CHECKED = {'check_fields': True} if '_check_fields' in Image.__slots__ else {}
+"""A message that checks its fields takes an array as it is; from Jazzy on the others copy it."""
+
+
 def decode(message: CompressedImage) -> Array:
     """
     Return a compressed image message as uint8 RGB, (H, W, 3).
@@ -39,14 +43,11 @@ def to_message(header: Header, pixels: Array) -> Image:
     height, width = pixels.shape[:2]
     if pixels.ndim == 3:
         pixels = to_bgr(pixels)
-    message = Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding='bgr8' if pixels.ndim == 3 else 'mono8',
-        step=pixels.nbytes // height,
-    )
-    message.data = _to_array(pixels)  # not above, where it would be copied
+    message = Image(**_CHECKED)
+    message.header = header
+    message.height, message.width, message.step = height, width, pixels.nbytes // height
+    message.encoding = 'bgr8' if pixels.ndim == 3 else 'mono8'
+    message.data = _to_array(pixels)  # which a constructor would copy
     return message
 
 

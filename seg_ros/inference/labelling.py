@@ -81,13 +81,14 @@ class _Span(NamedTuple):
 
     :param pixels: of the result.
     :param coarse: the coarse pixels that these lie between.
-    :param weights: of each coarse pixel in each of the result, (coarse, pixels): a product with
-        few columns is faster than gathering neighbours.
+    :param before: for each pixel, the coarse one before it, counted from the span's first.
+    :param weight: and how far from there it is to the next, 0 to 1.
     """
 
     pixels: slice
     coarse: slice
-    weights: Floats
+    before: NDArray[np.intp]
+    weight: Floats
 
 
 @lru_cache(maxsize=64)
@@ -98,15 +99,14 @@ def _spans(coarse: int, size: int, align_corners: bool, tile: int) -> list[_Span
     else:
         position = (np.arange(size) + 0.5) * (coarse / size) - 0.5
     position = np.clip(position, 0, coarse - 1)
-    before = np.clip(position.astype(int), 0, max(coarse - 2, 0))
+    before = np.clip(position.astype(np.intp), 0, max(coarse - 2, 0))
+    weight = (position - before).astype(np.float32)
     cells = max(1, round(tile * coarse / size))
     spans = []
     for first in range(0, max(coarse - 1, 1), cells):
-        start, stop = np.searchsorted(before, (first, first + cells))
-        here = slice(first, min(first + cells + 1, coarse))
-        distance = np.abs(position[start:stop] - np.arange(coarse)[here, None])
-        weights = np.maximum(1 - distance, 0).astype(np.float32)
-        spans.append(_Span(slice(int(start), int(stop)), here, weights))
+        pixels = slice(*map(int, np.searchsorted(before, (first, first + cells))))
+        coarse_pixels = slice(first, min(first + cells + 1, coarse))
+        spans.append(_Span(pixels, coarse_pixels, before[pixels] - first, weight[pixels]))
     return spans
 
 
@@ -127,14 +127,25 @@ def _tiles(
     possible = np.logical_or.reduceat(possible, [span.coarse.start for span in rows], axis=1)
     for i, y in enumerate(rows):
         for j, x in enumerate(columns):
-            if y.weights.size and x.weights.size:
+            if y.before.size and x.before.size:
                 yield (y, x), possible[:, i, j].nonzero()[0]
 
 
 def _upsampled(logits: Floats, classes: NDArray[np.intp], y: _Span, x: _Span) -> Floats:
     """Return some classes' logits in a tile, (len(classes), rows, columns)."""
-    part = logits[classes, y.coarse, x.coarse]
-    return np.matmul(y.weights.T @ part, x.weights)
+    # Columns first: they are gathered one by one, but there are few rows; these then go whole.
+    columns = _lerp(logits[classes, y.coarse, x.coarse], x.before, x.weight, axis=2)
+    return _lerp(columns, y.before, y.weight[:, None], axis=1)
+
+
+def _lerp(values: Floats, before: NDArray[np.intp], weight: Floats, axis: int) -> Floats:
+    """Interpolate along an axis."""
+    if values.shape[axis] == 1:
+        return values.take(before, axis)
+    result = np.diff(values, axis=axis).take(before, axis)
+    result *= weight
+    result += values.take(before, axis)
+    return result
 
 
 def _largest(values: Floats, classes: NDArray[np.intp]) -> tuple[Image, Floats]:

@@ -16,7 +16,6 @@ from ..inference.image_file import Image as Array
 from ..inference.labels import LabelSet
 from ..inference.run_length import autoware_mask
 
-
 _CHECKED = {'check_fields': True} if '_check_fields' in Image.__slots__ else {}
 """A message that checks its fields takes an array as it is; from Jazzy on the others copy it."""
 

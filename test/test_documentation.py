@@ -274,7 +274,7 @@ def test_commands_of_the_pages_run_in_their_order(shells, command):
         pytest.skip('SEG_ROS_CAMVID does not name the folder of CamVid')
     if re.search(r'\bros2 (?!run seg_ros )', text) and not shutil.which('ros2'):
         pytest.skip('the command ros2 is not installed')
-    if re.search(r'seg_ros (play|listen)|segmentation_node', text):
+    if re.search(r'seg_ros (play|listen|benchmark (?!engine|table))|segmentation_node', text):
         pytest.importorskip('rclpy', reason='ROS 2 is not installed')
     if shell.broken:
         pytest.skip(f'the command in line {shell.broken.line} has failed')

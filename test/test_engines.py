@@ -211,7 +211,7 @@ def test_the_devices_pipeline_computes_what_the_cpu_does(frames, model) -> None:
     small = frames[0][:100, :150].copy()
     with torch.inference_mode():
         for size in (None, (120, 200)):
-            images = [frames[0], small, frames[1]]
+            images = [frames[0], small, np.ascontiguousarray(frames[1][:, :, ::-1])[:, :, ::-1]]
             for image, found in zip(images, pipeline(images, True, 0.5, size, paint)):
                 expected = segmenter.predict(
                     image, confidence=True, confidence_threshold=0.5, output_size=size, paint=paint

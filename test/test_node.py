@@ -30,10 +30,12 @@ import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from seg_ros.inference.backends.onnxruntime_engine import OnnxRuntimeEngine
 from seg_ros.inference.encodings import to_array, to_rgb
 from seg_ros.inference.image_file import decode_image, encode_image
 from seg_ros.inference.overlay import colorize, overlay
 from seg_ros.inference.palette import with_palette
+from seg_ros.inference.run_length import AUTOWARE_IDS, decode
 from seg_ros.inference.segmenter import Segmenter
 
 NODE = '/segmentation_node'
@@ -312,6 +314,30 @@ def test_parameters_change_between_frames(peer, front, front_masks, models, pred
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_the_engine_changes_between_frames_and_the_log_says_which_runs(
+    peer, node, front, front_masks, models
+):
+    image = picture(15, 100, 140)
+    seen = []
+    for engine in (
+        {'backend': 'torch', 'precision': 'fp32'},
+        {'backend': 'onnxruntime', 'precision': 'fp32'},
+        {'backend': 'torch', 'precision': 'bf16'},
+        {'backend': 'auto', 'precision': 'auto'},
+    ):
+        if engine['backend'] == 'onnxruntime' and not OnnxRuntimeEngine.installed():
+            continue
+        said = len(node.log)
+        result = peer.set_parameters(NODE, **engine)
+        assert result.successful, result.reason
+        expected = Segmenter(models[0], **engine)
+        mask = to_array(ask(front, front_masks, image_message(image)))
+        np.testing.assert_array_equal(mask, expected.predict(image).labels)
+        assert f'{expected.backend} in {expected.precision} on cpu' in node.log[said:]
+        seen.append(mask)
+    assert (seen[0] == seen[1]).mean() > 0.99
+
+
 def test_the_palette_is_of_the_pictures_not_of_the_mask(
     peer, listen, front, front_masks, models, predict
 ):
@@ -335,6 +361,9 @@ def test_the_palette_is_of_the_pictures_not_of_the_mask(
         ({'model': 'no_such_network'}, "expected a shipped network .*found 'no_such_network'"),
         ({'model': __file__}, 'expected a checkpoint of seg_ros'),
         ({'device': 'cuda:99'}, 'device: expected auto or one of cpu.*cuda:99'),
+        ({'backend': 'tensorflow'}, "backend: expected one of auto, .*found 'tensorflow'"),
+        ({'backend': 'onnxruntime:tensorrt'}, "onnxruntime.*found '(onnxruntime:)?tensorrt'"),
+        ({'precision': 'int8'}, 'expected a checkpoint that knows the ranges.*seg_ros calibrate'),
         ({'precision': 'fp12'}, "precision: expected one of auto, .*found 'fp12'"),
         ({'input_height': 10_000}, 'input_height out of range'),
         ({'overlay_opacity': 1.5}, 'overlay_opacity out of range'),
@@ -345,6 +374,7 @@ def test_the_palette_is_of_the_pictures_not_of_the_mask(
         ({'overlay_opacity': 0.9, 'model': 'no_such_network'}, 'no_such_network'),
         ({'cameras': ['other']}, 'read-only parameter: cameras'),
         ({'transport': 'compressed'}, 'read-only parameter: transport'),
+        ({'mask_rle': True}, 'read-only parameter: mask_rle'),
         ({'autostart': False}, 'read-only parameter: autostart'),
         ({'front__image_topic': 'x'}, 'read-only parameter: front.image_topic'),
     ],
@@ -382,6 +412,24 @@ def test_incompatible_publishers_are_reported_with_the_fix(peer, node, rear):
     )
     peer.node.destroy_publisher(sensor)
     assert peer.set_parameters(NODE, reliability='auto').successful
+
+
+def test_runs_of_autowares_ids_on_request(peer, models, predict):
+    with NodeProcess(cameras='[car]', model=models[0], mask_rle=True) as process:
+        process.wait_for_log('subscribing')
+        camera = peer.publisher(Image, '/car/image_raw')
+        masks = peer.listen(Image, '/car/segmentation/mask')
+        runs = peer.listen(Image, '/car/segmentation/mask_rle')
+        message = image_message(picture(16, 90, 120))
+        mask = to_array(ask(camera, masks, message))
+        found = find(runs, stamp_of(message))
+        assert (found.height, found.width, found.encoding) == (90, 120, 'mono8')
+        assert found.header == message.header
+        ids = decode(found.data, 90, 120)
+        table = np.zeros(256, np.uint8)
+        for i, name in enumerate(Segmenter(models[0]).labels.names):
+            table[i] = AUTOWARE_IDS.get(name.lower(), 0)
+        np.testing.assert_array_equal(ids, table[mask])
 
 
 def test_the_node_outlived_all_this(node):

@@ -38,9 +38,14 @@ _recording = Lock()
 
 
 class _Work(NamedTuple):
-    """What a program does; another combination is another program."""
+    """
+    What a program does; another combination is another program.
+
+    :param backwards: the images are BGR, and so shall the pictures be.
+    """
 
     images: int
+    backwards: bool
     image_size: tuple[int, int]
     output_size: tuple[int, int]
     confidence: bool
@@ -104,9 +109,9 @@ class DevicePipeline:
         paint: Paint | None,
     ) -> list[Segmentation]:
         """Segment images; see :meth:`seg_ros.inference.segmenter.Segmenter.predict`."""
-        groups: dict[tuple[int, ...], list[int]] = {}
+        groups: dict[tuple[object, ...], list[int]] = {}
         for i, image in enumerate(images):
-            groups.setdefault(image.shape, []).append(i)
+            groups.setdefault((image.shape, image.strides[2] < 0), []).append(i)
         results: dict[int, Segmentation] = {}
         for indices in groups.values():
             batch = [images[i] for i in indices]
@@ -123,9 +128,11 @@ class DevicePipeline:
         paint: Paint | None,
     ) -> list[Segmentation]:
         size = images[0].shape[:2]
+        backwards = images[0].strides[2] < 0  # BGR seen as RGB: turned on the device
         drawn = paint is not None and (paint.color or paint.overlay)
         work = _Work(
             len(images),
+            backwards,
             size,
             output_size or size,
             confidence,
@@ -147,7 +154,7 @@ class DevicePipeline:
             locked = lane.stream is not None
             host = torch.empty(program.pixels.shape, dtype=torch.uint8, pin_memory=locked)
             for target, image in zip(host.numpy(), images):
-                np.copyto(target, image)
+                np.copyto(target, image[:, :, ::-1] if backwards else image)
             program.pixels.copy_(host, non_blocking=True)
             program.threshold.fill_(threshold)
             program.opacity.fill_(paint.opacity if paint is not None else 0)
@@ -164,7 +171,7 @@ class DevicePipeline:
                 lane.stream.synchronize()  # without the GIL
         # Not after an error: what a broken lane would do is anyone's guess.
         self._idle.append(lane)
-        return _results(arrived)
+        return _results(arrived, backwards)
 
     def _program(self, lane: _Lane, work: _Work) -> _Program:
         """Return the lane's program for some work, recorded if that is new."""
@@ -182,7 +189,7 @@ class DevicePipeline:
         palette = torch.zeros(256, 3, device=device)
         if work.palette is not None:
             colors = torch.tensor(work.palette, dtype=torch.float32)
-            palette[: len(colors)] = colors.to(device)
+            palette[: len(colors)] = (colors.flip(1) if work.backwards else colors).to(device)
         inputs = pixels, threshold, opacity, palette
 
         def compute() -> list[Tensor | None]:
@@ -213,7 +220,8 @@ class DevicePipeline:
         self, work: _Work, pixels: Tensor, threshold: Tensor, opacity: Tensor, palette: Tensor
     ) -> list[Tensor | None]:
         """Return labels, confidence, mean confidence, colours and overlay, None if not asked."""
-        coarse = self._engine.logits(resize(pixels, self._input_size))
+        seen = resize(pixels, self._input_size)
+        coarse = self._engine.logits(seen.flip(3) if work.backwards else seen)
         mean = coarse.softmax(1).amax(1).mean((1, 2))
         logits = coarse
         if coarse.shape[2:] != work.output_size:
@@ -244,11 +252,12 @@ class DevicePipeline:
         return [labels, confidence, mean, color, blended]
 
 
-def _results(outputs: Sequence[Tensor | None]) -> list[Segmentation]:
+def _results(outputs: Sequence[Tensor | None], backwards: bool) -> list[Segmentation]:
     """Return one result an image of a batch's outputs on the host, which share their memory."""
     labels, confidence, mean, color, blended = (
         None if tensor is None else tensor.numpy() for tensor in outputs
     )
+    order = slice(None, None, -1 if backwards else 1)
     assert labels is not None and mean is not None
     if not np.isfinite(mean).all():
         raise ValueError(NOT_FINITE)
@@ -257,8 +266,8 @@ def _results(outputs: Sequence[Tensor | None]) -> list[Segmentation]:
             labels[i],
             None if confidence is None else confidence[i],
             float(mean[i]),
-            None if color is None else color[i],
-            None if blended is None else blended[i],
+            None if color is None else color[i][:, :, order],
+            None if blended is None else blended[i][:, :, order],
         )
         for i in range(len(labels))
     ]

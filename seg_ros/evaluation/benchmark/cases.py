@@ -83,9 +83,7 @@ class Loaded:
                 backend=case.backend,
                 graphs=case.graphs,
             )
-            # Where a provider was asked for, its name says more.
-            self.backend = case.backend if ':' in case.backend else self._segmenter.backend
-            self.precision = self._segmenter.precision
+            self.backend, self.precision = self._segmenter.backend, self._segmenter.precision
         self._paint = Paint(checkpoint.labels.palette, color=True, overlay=True)
         self.images = images(case.image_size, case.batch)
         self.predict()

@@ -69,19 +69,11 @@ def make_engine(
         if found not in names:
             raise EngineError(f'{what}: expected one of {", ".join(names)}; found {found!r}')
     wanted, _, provider = backend.partition(':')
-    can: dict[type[Engine], tuple[str, ...]] = {}
-    problems = []
-    for engine in ENGINES:
-        if not engine.installed():
-            continue
-        try:
-            if engine.runs_on(device):
-                can[engine] = engine.precisions(device)
-        except Exception as problem:  # whatever its import runs into; there are other engines
-            problems.append(f'{engine.backend} cannot be loaded: {problem}')
-            report(problems[-1])
+    can, problems = _usable(device)
+    for problem in problems:
+        report(problem)
     if backend != 'auto':
-        here = ', '.join(engine.backend for engine in can) or 'nothing'
+        here = ', '.join(engine.backend for engine in can)
         can = {engine: names for engine, names in can.items() if engine.backend == wanted}
         if not can:
             raise EngineError(
@@ -128,6 +120,18 @@ def make_engine(
             store(key, json.dumps([name, why]).encode(), report)
     report(f'{name}: {why}')
     return chosen_engine
+
+
+def _usable(device: str) -> tuple[dict[type[Engine], tuple[str, ...]], list[str]]:
+    """Return the engines for a device, with their precisions, and what is wrong with others."""
+    can, problems = {}, []
+    for engine in ENGINES:
+        try:
+            if engine.installed() and engine.runs_on(device):
+                can[engine] = engine.precisions(device)
+        except Exception as problem:  # whatever its import runs into; there are other engines
+            problems.append(f'{engine.backend} cannot be loaded: {problem}')
+    return can, problems
 
 
 def _name(device: str) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 import torch
@@ -44,8 +44,11 @@ Rounding does a fraction of that, a wrong result several times as much.
 MARGIN = 1.1
 """How much faster than PyTorch another must be, so that noise does not choose."""
 
-RUNS = 7
-"""How often each is timed, by turns."""
+TURNS, RUNS = 3, 4
+"""How often each is timed."""
+
+PAUSE = 0.02
+"""Seconds before a turn: the threads of the one before wait for work by spinning."""
 
 
 def make_engine(
@@ -212,11 +215,12 @@ def _times(engines: Sequence[Engine], pixels: Tensor) -> list[float]:
         pipelines = [DevicePipeline(e, image.shape[:2], False, True) for e in engines]
         runs = [partial(p, [image], False, 0.0, None, None) for p in pipelines]
     times: list[list[float]] = [[] for _ in runs]
-    for run in runs:
-        run()
-    for _ in range(RUNS):
+    for _ in range(TURNS):
         for run, mine in zip(runs, times):
-            start = perf_counter()
+            sleep(PAUSE)
             run()
-            mine.append(perf_counter() - start)
+            for _ in range(RUNS):
+                start = perf_counter()
+                run()
+                mine.append(perf_counter() - start)
     return [median(each) for each in times]

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of the node share: a small network, the node as a process, a peer on the graph."""
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
+import os
 from pathlib import Path
 import re
 import signal
@@ -13,6 +16,7 @@ from threading import Thread
 from time import monotonic, sleep
 
 import cv2
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParametersAtomically
@@ -22,6 +26,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 import torch
 from torch.nn.functional import interpolate
 
@@ -31,6 +37,14 @@ from seg_ros.models import build_model
 
 INPUT_SIZE = 96, 128
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+OK, WARN, ERROR, STALE = (
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.ERROR,
+    DiagnosticStatus.STALE,
+)
+COUNTS = ('received', 'processed', 'replaced', 'too_old', 'failed')
+_stamps = count(1)
 
 
 def make_checkpoint(path: Path, seed: int) -> Path:
@@ -53,6 +67,21 @@ def picture(seed: int, height: int, width: int) -> np.ndarray:
     return cv2.resize(blobs, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
+def stamped(rgb: np.ndarray, stamp: tuple[int, int] | None = None) -> Image:
+    """Return an image message, bgr8, of a stamp that no other has."""
+    height, width = rgb.shape[:2]
+    header = Header(frame_id='optical')
+    header.stamp.sec, header.stamp.nanosec = stamp or (1_600_000_000 + next(_stamps), 7)
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding='bgr8',
+        step=3 * width,
+        data=array('B', rgb[..., ::-1].tobytes()),
+    )
+
+
 def wait_until(done: Callable[[], object], timeout: float = 20.0) -> bool:
     """Ask until the answer is yes, or the time is over; return whether it was yes."""
     end = monotonic() + timeout
@@ -69,21 +98,30 @@ class NodeProcess:
 
     :param parameters: by name, as YAML.
     :param options: further arguments after ``--ros-args``.
+    :param program: Python's arguments: what runs the node.
+    :param environment: variables that differ from this process's.
     """
 
-    def __init__(self, *options: str, **parameters: object) -> None:
+    def __init__(
+        self,
+        *options: str,
+        program: Sequence[object] = ('-m', 'seg_ros.nodes.segmentation_node'),
+        environment: Mapping[str, str] | None = None,
+        **parameters: object,
+    ) -> None:
         settings = [f'{name.replace("__", ".")}:={value}' for name, value in parameters.items()]
         arguments = [part for setting in settings for part in ('-p', setting)]
         self.log = ''
         self._process = subprocess.Popen(
             [
-                *(sys.executable, '-m', 'seg_ros.nodes.segmentation_node', '--ros-args'),
+                *(sys.executable, *map(str, program), '--ros-args'),
                 *options,
                 *arguments,  # what comes last wins
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -109,6 +147,16 @@ class NodeProcess:
     @property
     def running(self) -> bool:
         return self._process.poll() is None
+
+    def resources(self) -> dict[str, int]:
+        """Return its threads, its open files, and its resident memory in kB."""
+        proc = Path(f'/proc/{self._process.pid}')
+        status = dict(line.split(':', 1) for line in (proc / 'status').read_text().splitlines())
+        return {
+            'threads': int(status['Threads']),
+            'files': len(list((proc / 'fd').iterdir())),
+            'memory': int(status['VmRSS'].split()[0]),
+        }
 
     def __enter__(self) -> 'NodeProcess':
         return self
@@ -183,6 +231,67 @@ class Peer:
         request = SetParametersAtomically.Request(parameters=parameters)
         service = f'{node}/set_parameters_atomically'
         return self.call(SetParametersAtomically, service, request).result
+
+
+class Diagnostics:
+    """
+    What a node says on /diagnostics.
+
+    :param watched: the node's name, without a slash.
+    """
+
+    def __init__(self, peer: Peer, watched: str = 'segmentation_node') -> None:
+        self._prefix = f'{watched}: '
+        self._heard: list[DiagnosticArray] = peer.listen(DiagnosticArray, '/diagnostics')
+
+    def statuses(self, name: str) -> list[DiagnosticStatus]:
+        """Return all so far of one name, such as ``network`` or ``camera front``."""
+        wanted = self._prefix + name
+        return [s for array_ in self._heard[:] for s in array_.status if s.name.endswith(wanted)]
+
+    def after(self, name: str) -> DiagnosticStatus:
+        """Return the second status from now on: all in it is of now."""
+        before = len(self.statuses(name))
+        assert wait_until(lambda: len(self.statuses(name)) >= before + 2, 20), 'no diagnostics'
+        return self.statuses(name)[-1]
+
+    def wait_for(self, name: str, level: bytes, pattern: str = '', timeout: float = 30.0) -> str:
+        """Wait until the latest is of this level, its message as the pattern; return that."""
+
+        def fits() -> bool:
+            latest = self.statuses(name)[-1:]
+            return any(s.level == level and re.search(pattern, s.message) for s in latest)
+
+        assert wait_until(fits, timeout), (
+            f'{name}: expected level {level!r}, {pattern!r}; found '
+            f'{[(s.level, s.message) for s in self.statuses(name)[-3:]]}'
+        )
+        return self.statuses(name)[-1].message
+
+    def value(self, name: str, key: str) -> str:
+        """Return a value of the latest status."""
+        return {v.key: v.value for v in self.statuses(name)[-1].values}[key]
+
+    def counts(self, camera: str) -> dict[str, int]:
+        """
+        Return a camera's counts when nothing is under way.
+
+        Every image that was received was then answered, replaced, too old or failed.
+        """
+
+        def now() -> dict[str, int]:
+            values = {v.key: v.value for v in self.after(f'camera {camera}').values}
+            return {name: int(values[name]) for name in COUNTS}
+
+        found = [now()]
+        for _ in range(10):
+            found.append(now())
+            if found[-1] == found[-2]:
+                break
+        counts = found[-1]
+        assert counts == found[-2], f'not quiet: {found}'
+        assert counts['received'] == sum(counts[name] for name in COUNTS[1:]), counts
+        return counts
 
 
 def stamp_of(message) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from importlib import resources
 import json
 import math
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open, SafetensorError
-from safetensors.torch import save
+from safetensors.torch import load, save
 import torch
 from torch import nn, Tensor
 
@@ -47,6 +48,7 @@ class Checkpoint:
     :param input_size: (height, width) that the network was meant to see.
     :param training: free-form facts: data and its terms, recipe, images seen, measured mIoU.
     :param activation_ranges: what 8-bit inference needs, if it was calibrated for that.
+    :param sha256: of the file that it was read from; empty if it was not.
     """
 
     network: SegmentationNetwork
@@ -56,6 +58,7 @@ class Checkpoint:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     training: dict[str, Any] = field(default_factory=dict)
     activation_ranges: ActivationRanges = field(default_factory=dict)
+    sha256: str = ''
 
 
 def shipped_models() -> list[str]:
@@ -130,9 +133,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         not exactly those of its architecture.
     """
     try:
-        with safe_open(str(path), framework='pt') as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # As a whole, not mapped: who overwrites the file meanwhile must not change, or kill, us.
+        content = Path(path).read_bytes()
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
+        metadata = header.get('__metadata__', {})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f'{path}: expected a checkpoint of seg_ros ({SUFFIX}); it cannot be read: {error}. '
@@ -161,6 +166,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
                 preprocessing['channel_order'],
             ),
             training=json.loads(metadata['training']),
+            sha256=sha256(content).hexdigest(),
             # Files from before there was 8-bit inference have none.
             activation_ranges={
                 name: (float(low), float(high))

@@ -1,14 +1,31 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing a file so that nobody ever meets half of it."""
+"""Reading what is a file, and writing one so that nobody ever meets half of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import errno
 import os
 from pathlib import Path
+import stat
 import tempfile
+
+
+def read_regular(path: str | Path) -> bytes:
+    """
+    Read a whole file, but nothing that never ends or never begins, as devices and pipes can.
+
+    :raises OSError: it cannot be read, or is no regular file.
+    """
+    # A pipe that nobody writes to is opened without waiting, and then refused.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, 'rb') as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            reason = 'expected a regular file; found a device, a pipe or a folder'
+            raise OSError(errno.EINVAL, f'{reason}. Give the path of a file', str(path))
+        return file.read()
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

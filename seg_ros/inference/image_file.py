@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import replacing, unwritable, write_atomically
+from .files import read_regular, replacing, unwritable, write_atomically
 
 Image = NDArray[np.uint8]
 
@@ -64,7 +64,7 @@ def decode_labels(
         of the labels, say), or a JPEG, which changes ids.
     """
     found, labels = 'a JPEG, which changes ids', None
-    if bytes(content[:3]) != JPEG:
+    if not _is_jpeg(content):
         labels = _decode(content, cv2.IMREAD_UNCHANGED)
         found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
     if labels is None or labels.ndim != 2 or labels.dtype != f'uint{bits}':
@@ -84,6 +84,10 @@ def _decode(content: bytes | memoryview | Image, mode: int) -> NDArray[Any] | No
         return None
 
 
+def _is_jpeg(content: bytes | memoryview | Image) -> bool:
+    return bytes(content[:3]) == JPEG
+
+
 def _is_cut_jpeg(content: bytes) -> bool:
     """
     Tell whether a JPEG's last scan does not end.
@@ -95,7 +99,25 @@ def _is_cut_jpeg(content: bytes) -> bool:
 
 def read_image(path: str | Path) -> Image:
     """Read an image file as RGB, (H, W, 3). Errors as :func:`decode_image`'s, and OSError."""
-    return decode_image(Path(path).read_bytes(), str(path))
+    return decode_image(read_regular(path), str(path))
+
+
+def read_channels(path: str | Path) -> NDArray[Any]:
+    """
+    Read an image file's channels as they are stored: (H, W), or (H, W, C) as BGR or BGRA.
+
+    :raises ImageFileError: it is no image, or a JPEG, which changes values.
+    :raises OSError: the file cannot be read.
+    """
+    content = read_regular(path)
+    channels = None if _is_jpeg(content) else _decode(content, cv2.IMREAD_UNCHANGED)
+    if channels is None:
+        found = 'a JPEG, which changes values' if _is_jpeg(content) else 'none'
+        raise ImageFileError(
+            f'{path}: expected a PNG or another image that keeps its values; found {found}. '
+            'Store it as PNG'
+        )
+    return channels
 
 
 def images_in(folder: str | Path) -> list[Path]:
@@ -114,7 +136,7 @@ def images_in(folder: str | Path) -> list[Path]:
 
 def read_labels(path: str | Path, bits: int = 8) -> NDArray[Any]:
     """Read a label image as ids, (H, W). Errors as :func:`decode_labels`'s, and OSError."""
-    return decode_labels(Path(path).read_bytes(), str(path), bits)
+    return decode_labels(read_regular(path), str(path), bits)
 
 
 def write_image(path: str | Path, image: Image) -> None:

@@ -72,6 +72,7 @@ setup(
         'training': ['tensorboard'],
         'test': [
             'cityscapesscripts',
+            'hypothesis',
             'mypy',
             'onnx',
             'onnxruntime',

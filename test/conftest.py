@@ -3,13 +3,32 @@
 """A ROS graph of our own, on this host alone, set before anything imports rclpy; a new cache."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+import fcntl
 import os
+from pathlib import Path
 import tempfile
+from typing import IO
 
 import pytest
 import torch
 
-os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+
+def take_domain() -> tuple[int, IO[str]]:
+    """Return a DDS domain that no other run of tests has, and the file whose lock keeps it."""
+    for i in range(100):  # any Linux has ports for that many
+        domain = (os.getpid() + i) % 100 + 1
+        path = Path(tempfile.gettempdir(), f'seg_ros_test_domain_{domain}')
+        with suppress(OSError):
+            lock = path.open('w')
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain, lock
+    raise RuntimeError('expected fewer than 100 runs of the tests at once on this machine')
+
+
+if 'ROS_DOMAIN_ID' not in os.environ:
+    DOMAIN, LOCK = take_domain()
+    os.environ['ROS_DOMAIN_ID'] = str(DOMAIN)
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_LOG_DIR', tempfile.mkdtemp(prefix='seg_ros_log_'))
 os.environ.setdefault('SEG_ROS_CACHE', tempfile.mkdtemp(prefix='seg_ros_cache_'))

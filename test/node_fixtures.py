@@ -281,7 +281,7 @@ class Diagnostics:
 
         def now() -> dict[str, int]:
             values = {v.key: v.value for v in self.after(f'camera {camera}').values}
-            return {name: int(values[name]) for name in COUNTS}
+            return {name: int(values[name.replace('_', ' ')]) for name in COUNTS}
 
         found = [now()]
         for _ in range(10):

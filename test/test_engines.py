@@ -218,6 +218,8 @@ def test_the_devices_pipeline_computes_what_the_cpu_does(frames, model) -> None:
                 )
                 assert (found.labels == expected.labels).mean() > 0.9999
                 assert found.mean_confidence == pytest.approx(expected.mean_confidence, abs=1e-4)
+                assert found.low_confidence == pytest.approx(expected.low_confidence, abs=1e-3)
+                assert found.low_confidence > 0
                 near = np.abs(found.confidence.astype(int) - expected.confidence) <= 1
                 assert near.mean() > 0.9999
                 assert (found.color == expected.color).mean() > 0.9999

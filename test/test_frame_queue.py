@@ -16,11 +16,10 @@ def queue():
 
 
 def test_only_the_newest_frame_of_a_camera_is_kept(queue):
-    for frame in range(5):
-        queue.put('front', frame)
-    assert queue.take() == {'front': 4}
-    assert queue.replaced('front') == 4
-    assert queue.replaced('rear') == 0
+    assert [queue.put('front', frame) for frame in range(5)] == [False, *[True] * 4]
+    assert not queue.put('rear', 0)
+    assert queue.take() == {'front': 4, 'rear': 0}
+    assert not queue.put('front', 5)
 
 
 def test_one_frame_of_each_camera_the_one_that_waited_longest_first(queue):
@@ -67,11 +66,18 @@ def test_closing_releases_who_waits_and_drops_what_waits(queue):
     taken = []
     worker = Thread(target=lambda: taken.append(queue.take()))
     worker.start()
-    queue.close()
+    assert queue.close() == []
     worker.join(5)
-    queue.put('front', 1)
+    assert queue.put('front', 1), 'not said to be lost'
     assert taken == [None]
     assert queue.take() is None
+
+
+def test_closing_names_the_cameras_whose_frame_is_lost(queue):
+    queue.put('front', 1)
+    queue.put('rear', 2)
+    queue.take(together=False)
+    assert queue.close() == ['rear']
 
 
 def test_between_threads_the_last_frame_always_arrives_and_frames_never_go_back(queue):
@@ -84,11 +90,10 @@ def test_between_threads_the_last_frame_always_arrives_and_frames_never_go_back(
     worker = Thread(target=work)
     worker.start()
     last = 20_000
-    for frame in range(last + 1):
-        queue.put('front', frame)
+    replaced = sum(queue.put('front', frame) for frame in range(last + 1))
     while seen[-1:] != [last]:
         sleep(0.001)
     queue.close()
     worker.join(5)
     assert seen == sorted(seen)
-    assert len(seen) + queue.replaced('front') == last + 1
+    assert len(seen) + replaced == last + 1

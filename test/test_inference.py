@@ -250,6 +250,15 @@ def test_confidence_is_the_largest_probability(
     np.testing.assert_array_equal(result.labels, segmenter.predict(image).labels)
 
 
+def test_low_confidence_is_the_share_of_pixels_below_a_half(segmenter: Segmenter) -> None:
+    image = picture(5, *SIZE)
+    best = segmenter.logits([image])[0].softmax(1).amax(1)
+    result = segmenter.predict(image)
+    assert result.low_confidence == (best < 0.5).sum() / best.numel()
+    assert 0 < result.low_confidence < 1, 'the test image shows too little'
+    assert result.mean_confidence == pytest.approx(best.mean().item(), abs=1e-6)
+
+
 def test_threshold_leaves_the_unsure_unlabeled(
     segmenter: Segmenter, checkpoint_path: Path
 ) -> None:

@@ -6,9 +6,11 @@ from array import array
 from itertools import count
 from pathlib import Path
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from threading import Event, Thread
 from time import sleep
 
 import cv2
@@ -29,6 +31,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
 
 from seg_ros.inference.backends.onnxruntime_engine import OnnxRuntimeEngine
 from seg_ros.inference.encodings import to_array, to_rgb
@@ -374,9 +377,12 @@ def test_the_palette_is_of_the_pictures_not_of_the_mask(
         ({'overlay_opacity': 0.9, 'model': 'no_such_network'}, 'no_such_network'),
         ({'cameras': ['other']}, 'read-only parameter: cameras'),
         ({'transport': 'compressed'}, 'read-only parameter: transport'),
-        ({'mask_rle': True}, 'read-only parameter: mask_rle'),
+        ({'front__ego_mask': 'nowhere.png'}, 'front.ego_mask: .*nowhere.png'),
+        ({'front__ego_mask': __file__}, 'front.ego_mask: .*expected a'),
         ({'autostart': False}, 'read-only parameter: autostart'),
-        ({'front__image_topic': 'x'}, 'read-only parameter: front.image_topic'),
+        ({'front__image_topic': 'a b'}, 'front.image_topic: expected what can stand in a topic'),
+        ({'max_age_ms': -1}, 'max_age_ms out of range'),
+        ({'diagnostics__stale_ms': 0}, 'diagnostics.stale_ms out of range'),
     ],
 )
 def test_what_cannot_be_is_refused_and_the_old_network_goes_on(
@@ -414,22 +420,155 @@ def test_incompatible_publishers_are_reported_with_the_fix(peer, node, rear):
     assert peer.set_parameters(NODE, reliability='auto').successful
 
 
-def test_runs_of_autowares_ids_on_request(peer, models, predict):
-    with NodeProcess(cameras='[car]', model=models[0], mask_rle=True) as process:
-        process.wait_for_log('subscribing')
-        camera = peer.publisher(Image, '/car/image_raw')
-        masks = peer.listen(Image, '/car/segmentation/mask')
-        runs = peer.listen(Image, '/car/segmentation/mask_rle')
+def test_runs_of_autowares_ids_on_request(peer, listen, front, front_masks, models):
+    topic = '/front/segmentation/mask_rle'
+    table = np.zeros(256, np.uint8)
+    for i, name in enumerate(Segmenter(models[0]).labels.names):
+        table[i] = AUTOWARE_IDS.get(name.lower(), 0)
+    for _ in range(2):
+        assert peer.set_parameters(NODE, mask_rle=True).successful
+        runs = listen(Image, topic)
         message = image_message(picture(16, 90, 120))
-        mask = to_array(ask(camera, masks, message))
+        mask = to_array(ask(front, front_masks, message))
         found = find(runs, stamp_of(message))
         assert (found.height, found.width, found.encoding) == (90, 120, 'mono8')
         assert found.header == message.header
-        ids = decode(found.data, 90, 120)
-        table = np.zeros(256, np.uint8)
-        for i, name in enumerate(Segmenter(models[0]).labels.names):
-            table[i] = AUTOWARE_IDS.get(name.lower(), 0)
-        np.testing.assert_array_equal(ids, table[mask])
+        np.testing.assert_array_equal(decode(found.data, 90, 120), table[mask])
+        assert peer.set_parameters(NODE, mask_rle=False).successful
+        assert wait_until(lambda: not peer.node.count_publishers(topic))
+        ask(front, front_masks, image_message(picture(16, 90, 120)))
+
+
+def test_another_image_topic_while_it_runs(peer, front, front_masks, predict):
+    assert peer.set_parameters(NODE, front__image_topic='/elsewhere/image').successful
+    elsewhere = peer.publisher(Image, '/elsewhere/image')
+    assert wait_until(lambda: not front.get_subscription_count())
+    message = image_message(picture(17, 60, 80))
+    mask = ask(elsewhere, front_masks, message)
+    np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+    assert peer.set_parameters(NODE, front__image_topic='').successful
+    assert wait_until(front.get_subscription_count)
+    ask(front, front_masks, image_message(picture(17, 60, 80)))
+
+
+def test_the_vehicle_itself_is_unlabeled_in_every_output(
+    peer, listen, front, rear, front_masks, rear_masks, predict, tmp_path
+):
+    vehicle = np.zeros((30, 40), np.uint8)
+    vehicle[20:, 5:30] = 255
+    cv2.imwrite(str(tmp_path / 'ego.png'), vehicle)
+    image = picture(18, 60, 80)
+    plain = predict(image, confidence=True)
+    there = cv2.resize(vehicle, (80, 60), interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    confidences = listen(Image, '/front/segmentation/confidence')
+    overlays = listen(Image, '/front/segmentation/overlay')
+    assert peer.set_parameters(NODE, front__ego_mask=str(tmp_path / 'ego.png')).successful
+    message = image_message(image)
+    mask = to_array(ask(front, front_masks, message))
+    np.testing.assert_array_equal(mask, np.where(there, 255, plain.labels))
+    confidence = to_array(find(confidences, stamp_of(message)))
+    np.testing.assert_array_equal(confidence, np.where(there, 0, plain.confidence))
+    drawn = to_rgb(find(overlays, stamp_of(message)))
+    np.testing.assert_array_equal(drawn[there], image[there])
+    other = to_array(ask(rear, rear_masks, image_message(image)))
+    np.testing.assert_array_equal(other, plain.labels)
+    assert peer.set_parameters(NODE, front__ego_mask='').successful
+    mask = to_array(ask(front, front_masks, image_message(image)))
+    np.testing.assert_array_equal(mask, plain.labels)
+
+
+def test_frames_that_are_too_old_are_dropped(peer, front, front_masks):
+    assert peer.set_parameters(NODE, max_age_ms=5000).successful
+    before = len(front_masks)
+    old = image_message(picture(19, 60, 80))  # of 2023
+    unstamped, fresh = (image_message(picture(19, 60, 80)) for _ in range(2))
+    unstamped.header.stamp.sec = unstamped.header.stamp.nanosec = 0
+    fresh.header.stamp = peer.node.get_clock().now().to_msg()
+    for message in (old, unstamped, fresh):
+        front.publish(message)
+        sleep(0.3)
+    find(front_masks, stamp_of(fresh))
+    assert [stamp_of(m) for m in front_masks[before:]] == [stamp_of(unstamped), stamp_of(fresh)]
+    assert peer.set_parameters(NODE, max_age_ms=0).successful
+
+
+def test_switched_off_and_on(peer, front, front_masks):
+    def enable(wanted):
+        return peer.call(SetBool, f'{NODE}/enable', SetBool.Request(data=wanted))
+
+    for _ in range(2):
+        answer = enable(False)
+        assert (answer.success, answer.message) == (True, 'disabled')
+        assert wait_until(lambda: not front.get_subscription_count())
+        before = len(front_masks)
+        front.publish(image_message(picture(20, 60, 80)))
+        sleep(0.3)
+        assert len(front_masks) == before
+    for _ in range(2):
+        answer = enable(True)
+        assert (answer.success, answer.message) == (True, 'enabled')
+    assert wait_until(front.get_subscription_count)
+    ask(front, front_masks, image_message(picture(20, 60, 80)))
+
+
+def test_a_checkpoint_is_read_again_on_request(peer, front, front_masks, models, tmp_path):
+    path = tmp_path / 'network.safetensors'
+    image = picture(21, 100, 140)
+    expected = [Segmenter(model).predict(image).labels for model in models]
+    assert (expected[0] != expected[1]).mean() > 0.1
+
+    def reload():
+        return peer.call(Trigger, f'{NODE}/reload', Trigger.Request())
+
+    def answer():
+        return to_array(ask(front, front_masks, image_message(image)))
+
+    shutil.copy(models[0], path)
+    assert peer.set_parameters(NODE, model=str(path)).successful
+    np.testing.assert_array_equal(answer(), expected[0])
+    shutil.copy(models[1], path)
+    np.testing.assert_array_equal(answer(), expected[0])
+    response = reload()
+    assert response.success
+    assert re.search(f'reloaded {path}: 11 classes, input 128x96', response.message)
+    np.testing.assert_array_equal(answer(), expected[1])
+    path.write_bytes(path.read_bytes()[:1000])
+    response = reload()
+    assert not response.success
+    assert 'expected a checkpoint of seg_ros' in response.message
+    np.testing.assert_array_equal(answer(), expected[1])
+    path.unlink()
+    assert 'expected a shipped network' in reload().message
+    np.testing.assert_array_equal(answer(), expected[1])
+    assert peer.set_parameters(NODE, model=str(models[0])).successful
+
+
+def test_frames_are_answered_while_another_network_loads(peer, front, front_masks, models):
+    """By the old network, and then by the new one, from one frame to the next."""
+    image = picture(22, 64, 64)
+    old = Segmenter(models[0]).predict(image).labels
+    new = Segmenter(models[1], backend='torch').predict(image).labels
+    done = Event()
+
+    def change():
+        assert peer.set_parameters(NODE, model=str(models[1]), backend='torch').successful
+        done.set()
+
+    before, thread = len(front_masks), Thread(target=change)
+    thread.start()
+    while not done.is_set():
+        front.publish(image_message(image))
+        sleep(0.02)
+    thread.join()
+    during = len(front_masks) - before
+    last = to_array(ask(front, front_masks, image_message(image)))
+    assert during > 3
+    np.testing.assert_array_equal(last, new)
+    seen = [to_array(mask) for mask in front_masks[before:]]
+    by_new = [bool((mask == new).all()) for mask in seen]
+    assert by_new == sorted(by_new), 'the old network answered after the new one'
+    assert all((mask == old).all() for mask, new in zip(seen, by_new) if not new)
+    assert peer.set_parameters(NODE, model=str(models[0]), backend='auto').successful
 
 
 def test_the_node_outlived_all_this(node):
@@ -549,6 +688,11 @@ def test_lifecycle_under_a_manager(peer, models, predict):
         assert not change(Transition.TRANSITION_CONFIGURE)
         process.wait_for_log('cannot be configured: .*nowhere')
         assert state() == 'unconfigured'
+        assert not change(Transition.TRANSITION_ACTIVATE)
+        assert state() == 'unconfigured'
+        reloaded = peer.call(Trigger, '/managed/reload', Trigger.Request())
+        assert not reloaded.success
+        assert 'expected a node that is configured' in reloaded.message
         assert peer.set_parameters('/managed', model=str(models[0])).successful
         camera = peer.node.create_publisher(Image, '/top/image_raw', 10)
         for _ in range(2):

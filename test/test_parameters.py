@@ -15,12 +15,14 @@ from seg_ros.nodes.parameters import CAMERA_PARAMETERS, check, ParameterError, P
 ROOT = Path(__file__).parents[1]
 DEFAULTS = {p.name: p.default for p in PARAMETERS}
 CAMERA_DEFAULTS = {p.name: p.default for p in CAMERA_PARAMETERS}
+VALUES = {**DEFAULTS, **{f'camera.{name}': value for name, value in CAMERA_DEFAULTS.items()}}
 
 
 def test_the_parameter_file_lists_every_parameter_with_its_default():
     content = yaml.safe_load((ROOT / 'config/segment.yaml').read_text(encoding='utf-8'))
     values = content['/**']['segmentation_node']['ros__parameters']
     cameras = {name: values.pop(name) for name in values['cameras']}
+    values |= {f'diagnostics.{name}': v for name, v in values.pop('diagnostics').items()}
     assert values == DEFAULTS
     assert cameras == {'camera': CAMERA_DEFAULTS}
     for name, value in values.items():
@@ -56,6 +58,13 @@ def test_descriptors_say_type_range_and_whether_it_can_change(parameter):
 
 
 def test_a_value_that_is_no_choice_is_refused():
-    check(DEFAULTS)
+    check(VALUES)
     with pytest.raises(ParameterError, match="transport: expected one of raw, .*found 'pigeon'"):
-        check({**DEFAULTS, 'transport': 'pigeon'})
+        check({**VALUES, 'transport': 'pigeon'})
+
+
+def test_numbers_that_are_none_and_topics_that_cannot_be_are_refused():
+    with pytest.raises(ParameterError, match='overlay_opacity: expected float .*found nan'):
+        check({**VALUES, 'overlay_opacity': float('nan')})
+    with pytest.raises(ParameterError, match="camera.image_topic: .*found 'a b'"):
+        check({**VALUES, 'camera.image_topic': 'a b'})

@@ -600,7 +600,9 @@ def test_a_training_learns_and_keeps_the_best(
     assert str(street_root) not in json.dumps(facts), 'a path of this machine in the weights'
     # Scored again from the file, it is as good as it says.
     data = camvid(street_root, 'val')
-    again = evaluate(Segmenter(result['checkpoint'], device='cpu', backend='torch'), (data[i] for i in range(3)))
+    again = evaluate(
+        Segmenter(result['checkpoint'], device='cpu', backend='torch'), (data[i] for i in range(3))
+    )
     assert again.miou() == pytest.approx(result['miou'], abs=1e-9)
 
 

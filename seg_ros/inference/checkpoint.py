@@ -24,12 +24,18 @@ import torch
 from torch import nn, Tensor
 
 from ..models import build_model, SegmentationNetwork
-from .files import write_atomically
+from .files import read_regular, write_atomically
 from .labels import LabelSet
 from .preprocessing import Preprocessing
 
 FORMAT = 'seg_ros checkpoint 1'
 SUFFIX = '.safetensors'
+
+MAX_ARGUMENT = 4096
+"""Of a number that a network is built from: the largest of a paper is 1024 channels."""
+
+MAX_INPUT = 2**24
+"""Pixels that a network may be made for, 4096x4096 or as many."""
 
 ActivationRanges = dict[str, tuple[float, float]]
 """Lowest and highest of what goes into a convolution, by its name in the network."""
@@ -134,10 +140,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     try:
         # As a whole, not mapped: who overwrites the file meanwhile must not change, or kill, us.
-        content = Path(path).read_bytes()
+        content = read_regular(path)
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
-        metadata = header.get('__metadata__', {})
+        metadata = header.get('__metadata__') or {}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f'{path}: expected a checkpoint of seg_ros ({SUFFIX}); it cannot be read: {error}. '
@@ -154,12 +160,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         preprocessing = json.loads(metadata['preprocessing'])
         height, width = json.loads(metadata['input_size'])
         checkpoint = Checkpoint(
-            network=build_model(architecture),
+            network=_build(architecture),
             architecture=architecture,
             labels=LabelSet(
                 tuple(labels['names']), tuple((r, g, b) for r, g, b in labels['palette'])
             ),
-            input_size=(int(height), int(width)),
+            input_size=_checked_size(height, width),
             preprocessing=Preprocessing(
                 tuple(preprocessing['mean']),
                 tuple(preprocessing['std']),
@@ -175,7 +181,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
                 ).items()
             },
         )
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    # Odd metadata fails wherever it first makes no sense, and as anything.
+    except Exception as error:
         raise CheckpointError(
             f'{path}: its metadata does not describe a network: {error!r}'
         ) from error
@@ -188,6 +195,28 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     _check_ranges(checkpoint, path)
     checkpoint.network.eval()
     return checkpoint
+
+
+def _build(architecture: Mapping[str, Any]) -> SegmentationNetwork:
+    """
+    Build a network whose tensors have shapes but no memory yet, however large they claim to be.
+
+    :raises Exception: of many kinds, where there is no such network.
+    """
+    for name, value in architecture.items():
+        if not isinstance(value, str) and not 0 < value <= MAX_ARGUMENT:
+            raise ValueError(
+                f'expected a {name} above 0 and up to {MAX_ARGUMENT}; found {value!r:.100}'
+            )
+    with torch.device('meta'):
+        return build_model(architecture)
+
+
+def _checked_size(height: Any, width: Any) -> tuple[int, int]:
+    size = int(height), int(width)
+    if min(size) < 1 or size[0] * size[1] > MAX_INPUT:
+        raise ValueError(f'expected an input size of 1 to {MAX_INPUT} pixels; found {size}')
+    return size
 
 
 def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path) -> None:
@@ -205,7 +234,13 @@ def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str
             f'{path}: its tensors are not those of its architecture: {"; ".join(problems[:10])}'
             + (f'; and {len(problems) - 10} more' if len(problems) > 10 else '')
         )
-    network.load_state_dict(dict(tensors))
+    network.load_state_dict(
+        {
+            name: tensors[name].to(tensor.dtype, copy=True)  # of memory that can be written to
+            for name, tensor in expected.items()
+        },
+        assign=True,
+    )
 
 
 def _check_ranges(checkpoint: Checkpoint, path: str | Path) -> None:

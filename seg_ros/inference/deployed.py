@@ -17,8 +17,8 @@ class Deployed(nn.Module):
     """
     A copy of a checkpoint's network without what only training needs.
 
-    Batch norms are folded into the convolutions before them, auxiliary heads are gone, and the
-    normalisation of the pixels is inside.
+    Batch norms are folded into the convolutions before them, auxiliary heads and all else that
+    does not run are gone, and the normalisation of the pixels is inside.
 
     :ivar network: the copy; its type may be changed.
     """
@@ -30,7 +30,8 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(checkpoint.network).cpu().float().eval()
         for name in self.network.training_only:
-            delattr(self.network, name)
+            parent, _, child = name.rpartition('.')
+            delattr(self.network.get_submodule(parent), child)
         fold_batch_norms(self.network)
         self.requires_grad_(False)
         self._preprocessing = checkpoint.preprocessing

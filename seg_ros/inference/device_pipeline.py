@@ -26,7 +26,7 @@ from .backends.engine import Engine
 from .image_file import Image
 from .labels import IGNORE, Palette
 from .preprocessing import resize
-from .segmentation import NOT_FINITE, Paint, Segmentation
+from .segmentation import LOW, NOT_FINITE, Paint, Segmentation
 
 PROGRAMS = 8
 """How many programs a lane keeps; each has buffers of its own."""
@@ -219,10 +219,11 @@ class DevicePipeline:
     def _compute(
         self, work: _Work, pixels: Tensor, threshold: Tensor, opacity: Tensor, palette: Tensor
     ) -> list[Tensor | None]:
-        """Return labels, confidence, mean confidence, colours and overlay, None if not asked."""
+        """Return labels, confidence, [mean, low confidence], colours, overlay; None: not asked."""
         seen = resize(pixels, self._input_size)
         coarse = self._engine.logits(seen.flip(3) if work.backwards else seen)
-        mean = coarse.softmax(1).amax(1).mean((1, 2))
+        sure = coarse.softmax(1).amax(1)
+        facts = torch.stack([sure.mean((1, 2)), (sure < LOW).to(sure.dtype).mean((1, 2))])
         logits = coarse
         if coarse.shape[2:] != work.output_size:
             logits = F.interpolate(
@@ -249,23 +250,24 @@ class DevicePipeline:
                 blended = torch.where(known, mixed, under).to(torch.uint8)
             if work.color:
                 color = painted.to(torch.uint8)
-        return [labels, confidence, mean, color, blended]
+        return [labels, confidence, facts, color, blended]
 
 
 def _results(outputs: Sequence[Tensor | None], backwards: bool) -> list[Segmentation]:
     """Return one result an image of a batch's outputs on the host, which share their memory."""
-    labels, confidence, mean, color, blended = (
+    labels, confidence, facts, color, blended = (
         None if tensor is None else tensor.numpy() for tensor in outputs
     )
     order = slice(None, None, -1 if backwards else 1)
-    assert labels is not None and mean is not None
-    if not np.isfinite(mean).all():
+    assert labels is not None and facts is not None
+    if not np.isfinite(facts).all():
         raise ValueError(NOT_FINITE)
     return [
         Segmentation(
             labels[i],
             None if confidence is None else confidence[i],
-            float(mean[i]),
+            float(facts[0, i]),
+            float(facts[1, i]),
             None if color is None else color[i][:, :, order],
             None if blended is None else blended[i][:, :, order],
         )

@@ -12,20 +12,27 @@ from pathlib import Path
 import stat
 import tempfile
 
+MAX_FILE = 2**30
+"""Bytes of a file that is read as a whole: far more than any image or network here has."""
+
 
 def read_regular(path: str | Path) -> bytes:
     """
     Read a whole file, but nothing that never ends or never begins, as devices and pipes can.
 
-    :raises OSError: it cannot be read, or is no regular file.
+    :raises OSError: it cannot be read, is no regular file, or larger than :data:`MAX_FILE`.
     """
     # A pipe that nobody writes to is opened without waiting, and then refused.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(handle, 'rb') as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             reason = 'expected a regular file; found a device, a pipe or a folder'
             raise OSError(errno.EINVAL, f'{reason}. Give the path of a file', str(path))
-        return file.read()
+        if status.st_size > MAX_FILE:
+            reason = f'expected {MAX_FILE} bytes at most; found {status.st_size}'
+            raise OSError(errno.EFBIG, f'{reason}. Check that it is the right file', str(path))
+        return file.read(MAX_FILE)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, ExitStack
 from fractions import Fraction
 import math
@@ -19,12 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import read_regular, replacing, unwritable, write_atomically
+from .image_header import MAX_PIXELS, read_header
 
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 TICK = Fraction(1, 90000)
 """Seconds: the clock of MPEG, in which the usual rates come out whole."""
+
+FORMATS = ('JPEG', 'PNG', 'WebP', 'BMP', 'TIFF', 'PNM')
+"""What image files may be."""
+
+SENT = FORMATS[:3]
+"""What images in messages may be: anybody sends those, and cameras send no others."""
 
 JPEG = b'\xff\xd8\xff'
 """How a JPEG begins."""
@@ -36,36 +43,46 @@ class ImageFileError(ValueError):
     """A file that is not the image it should be; the message names it."""
 
 
-def decode_image(content: bytes | memoryview | Image, name: str = 'image') -> Image:
+def decode_image(
+    content: bytes | memoryview | Image, name: str = 'image', formats: Sequence[str] = SENT
+) -> Image:
     """
-    Decode a compressed image (JPEG, PNG, ...) to RGB, (H, W, 3).
+    Decode a compressed image to RGB, (H, W, 3).
 
     :param name: what to call the image in an error.
-    :raises ImageFileError: no decoder knows it, or it is damaged or cut short.
+    :param formats: what it may be, of :data:`FORMATS`.
+    :raises ImageFileError: it is none of these, has more than :data:`MAX_PIXELS`, is damaged, or
+        cut short.
     """
-    image = None if _is_cut_jpeg(bytes(content)) else _decode(content, cv2.IMREAD_COLOR)
+    content = bytes(content)
+    image = None if _is_cut_jpeg(content) else _decode(content, name, formats, cv2.IMREAD_COLOR)
     if image is None:
         raise ImageFileError(
-            f'{name}: expected a JPEG, PNG or other image that OpenCV decodes; found '
-            f'{len(content)} bytes that are none, or damaged. Store it as JPEG or PNG'
+            f'{name}: expected a {_listed(formats)}; found {len(content)} bytes that are none, or '
+            'damaged. Store it as JPEG or PNG'
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def decode_labels(
-    content: bytes | memoryview | Image, name: str = 'labels', bits: int = 8
+    content: bytes | memoryview | Image,
+    name: str = 'labels',
+    bits: int = 8,
+    formats: Sequence[str] = SENT,
 ) -> NDArray[Any]:
     """
     Decode a label image to ids, (H, W).
 
     :param name: what to call it in an error.
     :param bits: 8, or 16 for ids of objects.
+    :param formats: what it may be, of :data:`FORMATS`; never a JPEG, which changes ids.
     :raises ImageFileError: it is not an image of one channel of so many bits (a coloured drawing
-        of the labels, say), or a JPEG, which changes ids.
+        of the labels, say), or has more than :data:`MAX_PIXELS`.
     """
+    content = bytes(content)
     found, labels = 'a JPEG, which changes ids', None
-    if not _is_jpeg(content):
-        labels = _decode(content, cv2.IMREAD_UNCHANGED)
+    if not content.startswith(JPEG):
+        labels = _decode(content, name, formats, cv2.IMREAD_UNCHANGED)
         found = 'no image' if labels is None else f'shape {labels.shape} of {labels.dtype}'
     if labels is None or labels.ndim != 2 or labels.dtype != f'uint{bits}':
         raise ImageFileError(
@@ -75,17 +92,28 @@ def decode_labels(
     return labels
 
 
-def _decode(content: bytes | memoryview | Image, mode: int) -> NDArray[Any] | None:
-    """Return what OpenCV makes of it; None if nothing."""
-    buffer = np.frombuffer(content, np.uint8)
+def _decode(content: bytes, name: str, formats: Sequence[str], mode: int) -> NDArray[Any] | None:
+    """
+    Return what OpenCV makes of it; None if nothing.
+
+    :raises ImageFileError: it would make too much of it.
+    """
+    header = read_header(content)
+    if header is None or header.format not in formats:
+        return None
+    if header.width * header.height > MAX_PIXELS:
+        raise ImageFileError(
+            f'{name}: expected {MAX_PIXELS} pixels at most; found a {header.format} of '
+            f'{header.width}x{header.height}. Make it smaller'
+        )
     try:
-        return cv2.imdecode(buffer, mode) if buffer.size else None
+        return cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     except cv2.error:
         return None
 
 
-def _is_jpeg(content: bytes | memoryview | Image) -> bool:
-    return bytes(content[:3]) == JPEG
+def _listed(formats: Sequence[str]) -> str:
+    return ' or '.join(filter(None, (', '.join(formats[:-1]), formats[-1])))
 
 
 def _is_cut_jpeg(content: bytes) -> bool:
@@ -99,20 +127,21 @@ def _is_cut_jpeg(content: bytes) -> bool:
 
 def read_image(path: str | Path) -> Image:
     """Read an image file as RGB, (H, W, 3). Errors as :func:`decode_image`'s, and OSError."""
-    return decode_image(read_regular(path), str(path))
+    return decode_image(read_regular(path), str(path), FORMATS)
 
 
 def read_channels(path: str | Path) -> NDArray[Any]:
     """
     Read an image file's channels as they are stored: (H, W), or (H, W, C) as BGR or BGRA.
 
-    :raises ImageFileError: it is no image, or a JPEG, which changes values.
+    :raises ImageFileError: it is no image, a JPEG, which changes values, or too large.
     :raises OSError: the file cannot be read.
     """
     content = read_regular(path)
-    channels = None if _is_jpeg(content) else _decode(content, cv2.IMREAD_UNCHANGED)
+    found, channels = 'a JPEG, which changes values', None
+    if not content.startswith(JPEG):
+        found, channels = 'none', _decode(content, str(path), FORMATS, cv2.IMREAD_UNCHANGED)
     if channels is None:
-        found = 'a JPEG, which changes values' if _is_jpeg(content) else 'none'
         raise ImageFileError(
             f'{path}: expected a PNG or another image that keeps its values; found {found}. '
             'Store it as PNG'
@@ -136,7 +165,7 @@ def images_in(folder: str | Path) -> list[Path]:
 
 def read_labels(path: str | Path, bits: int = 8) -> NDArray[Any]:
     """Read a label image as ids, (H, W). Errors as :func:`decode_labels`'s, and OSError."""
-    return decode_labels(read_regular(path), str(path), bits)
+    return decode_labels(read_regular(path), str(path), bits, FORMATS)
 
 
 def write_image(path: str | Path, image: Image) -> None:

@@ -16,6 +16,9 @@ NOT_FINITE = (
 )
 """Of what else than numbers is, no class is the largest."""
 
+LOW = 0.5
+"""Where the winning class is less probable, all others together are more so."""
+
 
 @dataclass(frozen=True)
 class Paint:
@@ -40,6 +43,7 @@ class Segmentation(NamedTuple):
         where nobody asked.
     :param mean_confidence: that probability's mean over the image, 0 to 1, at the network's own
         stride, where it costs next to nothing.
+    :param low_confidence: the share of pixels, 0 to 1, where it is below :data:`LOW`; likewise.
     :param color: the labels in their colours, uint8 RGB, (H, W, 3); None where nobody asked.
     :param overlay: these colours over the image, likewise.
     """
@@ -47,5 +51,6 @@ class Segmentation(NamedTuple):
     labels: Image
     confidence: Image | None
     mean_confidence: float
+    low_confidence: float
     color: Image | None = None
     overlay: Image | None = None

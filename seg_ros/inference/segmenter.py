@@ -25,7 +25,7 @@ from .image_file import Image
 from .labelling import label, label_with_confidence
 from .overlay import draw
 from .preprocessing import resize
-from .segmentation import NOT_FINITE, Paint, Segmentation
+from .segmentation import LOW, NOT_FINITE, Paint, Segmentation
 
 DEFAULT_MODEL = 'bisenetv2_camvid'
 
@@ -183,7 +183,7 @@ class Segmenter:
                 Segmentation(
                     labels,
                     seen if confidence else None,
-                    _mean_confidence(logits),
+                    *_confidence(logits),
                     *(draw(image, labels, paint) if paint is not None else ()),
                 )
             )
@@ -248,11 +248,12 @@ class Segmenter:
         )
 
 
-def _mean_confidence(logits: np.ndarray) -> float:
-    """Return the mean over the image of the largest softmax probability, from (C, h, w)."""
+def _confidence(logits: np.ndarray) -> tuple[float, float]:
+    """Return mean and low confidence, see :class:`Segmentation`, of (C, h, w)."""
     step = max(1, int((logits[0].size / MEAN_POINTS) ** 0.5))
     some = logits[:, ::step, ::step]
-    return float((1 / np.exp(some - some.max(0)).sum(0)).mean())
+    probability = 1 / np.exp(some - some.max(0)).sum(0)
+    return float(probability.mean()), float((probability < LOW).mean())
 
 
 def _seconds(run: Callable[[], object], times: int = 5) -> float:

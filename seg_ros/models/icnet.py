@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn, Tensor
 from torch.nn import functional as F
 
@@ -11,6 +13,12 @@ from .layers import bottlenecks, conv_bn, initialise, SegmentationNetwork, spati
 
 EXITS = ('sub4', 'sub24', 'sub124')
 POOL_BINS = (1, 2, 3, 6)
+UNUSED = {
+    'sub4': ('fusion24.refine', 'fusion24.project', 'shallow', 'fusion12', 'head'),
+    'sub24': ('fusion24.guide', 'fusion12.refine', 'fusion12.project', 'shallow', 'head'),
+    'sub124': ('fusion24.guide', 'fusion12.guide'),
+}
+"""Modules that an exit does without."""
 
 
 class CascadeFeatureFusion(nn.Module):
@@ -53,10 +61,8 @@ class ICNet(SegmentationNetwork):
         exit: str = 'sub124',  # noqa: A002
     ) -> None:
         super().__init__()
-        if exit not in EXITS:
-            raise ValueError(f'ICNet has the exits {", ".join(EXITS)}; {exit!r} is none of them')
+        self._leave_by(exit)
         self.num_classes = num_classes
-        self.exit = exit
 
         def w(channels: int) -> int:
             return round(channels * width)
@@ -86,6 +92,18 @@ class ICNet(SegmentationNetwork):
         self.head = nn.Conv2d(128, num_classes, 1)
         self.auxiliary_weights = (0.16, 0.4)
         initialise(self)
+
+    def _leave_by(self, exit: str) -> None:  # noqa: A002
+        if exit not in EXITS:
+            raise ValueError(f'ICNet has the exits {", ".join(EXITS)}; {exit!r} is none of them')
+        self.exit = exit
+        self.training_only = UNUSED[exit]
+
+    def ending(self, exit: str) -> ICNet:  # noqa: A002
+        """Return this network with another exit; the weights are the same in memory."""
+        network = copy.copy(self)
+        network._leave_by(exit)
+        return network
 
     def _pyramid(self, x: Tensor) -> Tensor:
         """Add the map's means over 1, 2, 3 and 6 bins a side to it (PSPNet's pyramid, summed)."""

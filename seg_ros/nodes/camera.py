@@ -4,49 +4,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import cache
+from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
 
 from ..inference.encodings import view_rgb
 from ..inference.image_file import Image as Array
-from ..inference.labels import LabelSet
-from ..inference.overlay import draw
-from ..inference.segmentation import Paint, Segmentation
-from .image_message import decode, encode, to_message, to_runs
+from .health import CameraHealth
+from .image_message import decode
+from .outputs import Outputs
 
-try:  # Humble has these in rclpy.qos_event, which newer distributions gave up.
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+try:  # Humble has this in rclpy.qos_event, which newer distributions gave up.
+    from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
-try:  # Not on every machine; the masks do without.
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:
-    LabelInfo = None
-
-OUTPUTS = {
-    'mask': Image,
-    'mask/compressed': CompressedImage,
-    'confidence': Image,
-    'color': Image,
-    'overlay': Image,
-    'overlay/compressed': CompressedImage,
-    'camera_info': CameraInfo,
-    'mask_rle': Image,
-}
-"""Topics below NAME/segmentation; mask_rle only where it is asked for."""
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 REPORT_PERIOD = 5.0
 """Seconds between two reports of the same camera's dropped images."""
+
+
+class Frame(NamedTuple):
+    """
+    An image message on its way.
+
+    :param arrived: when it was received, in seconds of the monotonic clock.
+    """
+
+    message: Image | CompressedImage
+    arrived: float
+
+    def age(self, now: int) -> float:
+        """
+        Return how old the image is, in seconds.
+
+        Its stamp counts, unless that is zero, of a clock that is ahead, or of simulated time that
+        has not come yet: then it is as old as it is here.
+
+        :param now: nanoseconds of the node's clock.
+        """
+        stamp = self.message.header.stamp
+        since = monotonic() - self.arrived
+        if not (stamp.sec or stamp.nanosec):
+            return since
+        return max(since, (now - stamp.sec * 10**9 - stamp.nanosec) / 1e9)
 
 
 class Camera:
@@ -55,7 +60,8 @@ class Camera:
 
     :param image_topic: the raw images' topic, also where ``compressed`` ones are taken.
     :param mask_rle: whether to offer masks as runs of Autoware's ids.
-    :param on_image: called with this camera's name and each image message.
+    :param health: told what its images come to.
+    :param on_image: called with this camera's name and each image.
     """
 
     def __init__(
@@ -65,59 +71,41 @@ class Camera:
         image_topic: str,
         compressed: bool,
         mask_rle: bool,
-        on_image: Callable[[str, Image | CompressedImage], None],
+        health: CameraHealth,
+        on_image: Callable[[str, Frame], None],
     ) -> None:
         self.name = name
+        self.health = health
         self.size: tuple[int, int] | None = None
-        self.dropped = 0
+        self.info: CameraInfo | None = None
+        self.outputs = Outputs(node, name, mask_rle)
         self._node = node
         self._logger = node.get_logger()
-        # Remapped before anything is appended, so that one rule moves the image, its compressed
-        # form and its camera_info together.
-        base = node.resolve_topic_name(image_topic or f'{name}/image_raw')
-        self.topic = f'{base}/compressed' if compressed else base
-        self._info_topic = f'{base.rpartition("/")[0]}/camera_info'
+        self._compressed = compressed
         self._type = CompressedImage if compressed else Image
         self._decode: Callable[[Any], Array] = decode if compressed else view_rgb
         self._on_image = on_image
         self._subscriptions: list[Subscription] = []
         self._reliability = ReliabilityPolicy.RELIABLE
-        self._follows = True
-        self._info: CameraInfo | None = None
+        self._asked = 'auto'
         self._last_report = -REPORT_PERIOD
-        self._publishers = {
-            output: self._advertise(kind, output, QoSProfile(depth=5))
-            for output, kind in OUTPUTS.items()
-            if output != 'mask_rle' or mask_rle
-        }
-        self._label_info = LabelInfo and self._advertise(
-            LabelInfo,
-            'label_info',
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-        )
+        self.move(image_topic)
 
-    def _advertise(self, kind: type, output: str, qos: QoSProfile) -> Any:
-        topic = f'{self.name}/segmentation/{output}'
-        return self._node.create_lifecycle_publisher(
-            kind,
-            topic,
-            qos,
-            event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=lambda event: self._logger.warning(
-                    f'a subscriber of {topic} gets nothing, as it asks for more than is offered. '
-                    'Subscribe with durability volatile, or override what is offered with the '
-                    f'parameters qos_overrides.{self._node.resolve_topic_name(topic)}.publisher.*'
-                )
-            ),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+    def move(self, image_topic: str) -> None:
+        """Take images from another topic; as long as :meth:`subscribe` is not called, none."""
+        self.unsubscribe()
+        self.info = None
+        # Remapped before anything is appended, so that one rule moves the image, its compressed
+        # form and its camera_info together.
+        base = self._node.resolve_topic_name(image_topic or f'{self.name}/image_raw')
+        self.topic = f'{base}/compressed' if self._compressed else base
+        self._info_topic = f'{base.rpartition("/")[0]}/camera_info'
+        self.health.topic = self.topic
 
     def destroy(self) -> None:
         """Take back everything this camera has on the graph."""
         self.unsubscribe()
-        for publisher in (*self._publishers.values(), self._label_info):
-            if publisher:
-                self._node.destroy_lifecycle_publisher(publisher)
+        self.outputs.destroy()
 
     def subscribe(self, reliability: str) -> None:
         """
@@ -128,18 +116,27 @@ class Camera:
 
         :param reliability: the parameter's value.
         """
-        self._follows = reliability == 'auto'
+        self._asked = reliability
         offered = [
             info.qos_profile.reliability
             for info in self._node.get_publishers_info_by_topic(self.topic)
         ]
-        if not self._follows:
+        all_reliable = all(offer == ReliabilityPolicy.RELIABLE for offer in offered)
+        if reliability != 'auto':
             wanted = ReliabilityPolicy[reliability.upper()]
-        elif all(offer == ReliabilityPolicy.RELIABLE for offer in offered):
+        elif all_reliable:
             # Nobody there says nothing of the publishers to come, least of all of one that was.
             wanted = ReliabilityPolicy.RELIABLE if offered else self._reliability
         else:
             wanted = ReliabilityPolicy.BEST_EFFORT
+        problems = self.outputs.incompatible()
+        if wanted == ReliabilityPolicy.RELIABLE and not all_reliable:
+            problems.append(
+                f'a publisher of {self.topic} offers best effort only, and the parameter '
+                'reliability is reliable, so its images do not arrive. Set reliability to auto or '
+                'best_effort, or let the publisher be reliable'
+            )
+        self.health.qos_problem = '; '.join(problems)
         if self._subscriptions and wanted == self._reliability:
             return
         self.unsubscribe()
@@ -152,7 +149,7 @@ class Camera:
             self._node.create_subscription(
                 self._type,
                 self.topic,
-                lambda message: self._on_image(self.name, message),
+                self._receive,
                 QoSProfile(depth=1, reliability=wanted),
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=lambda event: self._on_incompatible()
@@ -173,16 +170,25 @@ class Camera:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
+    def take(self) -> None:
+        """Receive an image that waits, in place of an executor that is busy."""
+        for subscription in self._subscriptions[:1]:
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is not None:
+                self._receive(taken[0])
+
+    def _receive(self, message: Image | CompressedImage) -> None:
+        self.health.received()
+        self._on_image(self.name, Frame(message, monotonic()))
+
     def _on_incompatible(self) -> None:
-        if not self._follows:  # or it is about to fit
-            self._logger.error(
-                f'camera {self.name}: a publisher of {self.topic} offers best effort only, and '
-                'the parameter reliability is reliable, so its images do not arrive. Set '
-                'reliability to auto or best_effort, or let the publisher be reliable'
-            )
+        if self._asked != 'auto':  # or it is about to fit
+            self.subscribe(self._asked)
+            self._logger.error(f'camera {self.name}: {self.health.qos_problem}')
 
     def _on_info(self, info: CameraInfo) -> None:
-        self._info = info
+        self.info = info
 
     def read(self, message: Image | CompressedImage) -> Array:
         """
@@ -194,115 +200,14 @@ class Camera:
         self.size = image.shape[:2]
         return image
 
-    def drop(self, reason: object) -> None:
+    def drop(self, reason: str, details: str = '') -> None:
         """Count an image that gets no mask; say why now and then."""
-        self.dropped += 1
+        self.health.failed(reason)
+        dropped = self.health.counts['failed']
+        self.complain(f'image dropped ({dropped} so far): {details or reason}')
+
+    def complain(self, reason: str) -> None:
+        """Log an error, unless one has been lately."""
         if monotonic() - self._last_report >= REPORT_PERIOD:
             self._last_report = monotonic()
-            self._logger.error(
-                f'camera {self.name}: image dropped ({self.dropped} so far): {reason}'
-            )
-
-    def heard(self) -> set[str]:
-        """Return the outputs that somebody listens to; the mask is always among them."""
-        return {'mask'} | {
-            output
-            for output, publisher in self._publishers.items()
-            if publisher.get_subscription_count()
-        }
-
-    def publish(
-        self,
-        outputs: set[str],
-        header: Header,
-        image: Array,
-        seen: Segmentation,
-        labels: LabelSet,
-        opacity: float,
-    ) -> None:
-        """
-        Publish what a network sees in one image, computing only what is asked for.
-
-        :param outputs: names of :data:`OUTPUTS`.
-        :param header: the image's own.
-        :param image: uint8 RGB, (H, W, 3).
-        :param seen: all outputs get the size of its labels. Pictures that are in it are not
-            drawn again.
-        """
-        mask = seen.labels
-
-        @cache
-        def pictures() -> tuple[Any, Any]:
-            if seen.color is not None or seen.overlay is not None:
-                return seen.color, seen.overlay
-            return draw(image, mask, paint_for(outputs, labels, opacity))
-
-        make: dict[str, Callable[[], Any]] = {
-            'mask': lambda: to_message(header, mask),
-            'mask/compressed': lambda: encode(header, mask, '.png'),
-            'color': lambda: to_message(header, pictures()[0]),
-            'overlay': lambda: to_message(header, pictures()[1]),
-            'overlay/compressed': lambda: encode(header, pictures()[1], '.jpg'),
-            'mask_rle': lambda: to_runs(header, mask, labels),
-        }
-        if (confidence := seen.confidence) is not None:
-            make['confidence'] = lambda: to_message(header, confidence)
-        if (info := self._info) is not None:
-            make['camera_info'] = lambda: scale_camera_info(
-                info, header, mask.shape[1] / image.shape[1], mask.shape[0] / image.shape[0]
-            )
-        for output, message in make.items():  # the mask first
-            if output in outputs:
-                self._publishers[output].publish(message())
-
-    def publish_label_info(self, labels: LabelSet, threshold: float) -> None:
-        """Say what the ids mean, where vision_msgs is installed."""
-        if self._label_info:
-            self._label_info.publish(
-                LabelInfo(
-                    header=Header(stamp=self._node.get_clock().now().to_msg()),
-                    class_map=[
-                        VisionClass(class_id=i, class_name=name)
-                        for i, name in enumerate(labels.names)
-                    ],
-                    threshold=threshold,
-                )
-            )
-
-
-def scale_camera_info(
-    info: CameraInfo, header: Header, scale_x: float, scale_y: float
-) -> CameraInfo:
-    """
-    Return the camera_info of an image resized by these factors, as image_proc's ResizeNode does.
-
-    :param header: the resized image's.
-    """
-    # The first rows of K and P give u, the second ones v; distortion is in normalised
-    # coordinates, where size does not matter.
-    k = np.reshape(info.k, (3, 3)) * [[scale_x], [scale_y], [1]]
-    p = np.reshape(info.p, (3, 4)) * [[scale_x], [scale_y], [1]]
-    scaled = CameraInfo(
-        header=header,
-        width=round(info.width * scale_x),
-        height=round(info.height * scale_y),
-        distortion_model=info.distortion_model,
-        d=info.d,
-        k=k.ravel(),
-        r=info.r,
-        p=p.ravel(),
-        binning_x=info.binning_x,
-        binning_y=info.binning_y,
-    )
-    scaled.roi.x_offset = int(info.roi.x_offset * scale_x)
-    scaled.roi.y_offset = int(info.roi.y_offset * scale_y)
-    scaled.roi.width = int(info.roi.width * scale_x)
-    scaled.roi.height = int(info.roi.height * scale_y)
-    scaled.roi.do_rectify = info.roi.do_rectify
-    return scaled
-
-
-def paint_for(outputs: Collection[str], labels: LabelSet, opacity: float) -> Paint:
-    """Return what must be drawn for these outputs."""
-    blended = not {'overlay', 'overlay/compressed'}.isdisjoint(outputs)
-    return Paint(labels.palette, opacity, 'color' in outputs, blended)
+            self._logger.error(f'camera {self.name}: {reason}')

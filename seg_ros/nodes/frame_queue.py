@@ -20,20 +20,23 @@ class FrameQueue(Generic[Frame]):
 
     def __init__(self) -> None:
         self._waiting: dict[str, Frame] = {}
-        self._replaced: dict[str, int] = {}
         self._turns: dict[str, int] = {}
         self._closed = False
         self._changed = Condition()
 
-    def put(self, camera: str, frame: Frame) -> None:
-        """Offer a frame; it replaces one of the same camera that still waits. Never blocks."""
+    def put(self, camera: str, frame: Frame) -> bool:
+        """
+        Offer a frame, which replaces one of the same camera that still waits. Never blocks.
+
+        :returns: whether a frame was lost by that: the one before, or, once closed, this one.
+        """
         with self._changed:
             if self._closed:
-                return
-            if camera in self._waiting:
-                self._replaced[camera] = self._replaced.get(camera, 0) + 1
+                return True
+            replaced = camera in self._waiting
             self._waiting[camera] = frame
             self._changed.notify()
+            return replaced
 
     def take(self, together: bool = True) -> dict[str, Frame] | None:
         """
@@ -54,14 +57,15 @@ class FrameQueue(Generic[Frame]):
             self._turns[camera] = max(self._turns.values(), default=0) + 1
             return {camera: self._waiting.pop(camera)}
 
-    def replaced(self, camera: str) -> int:
-        """Return how many frames of a camera were replaced before anyone took them."""
-        with self._changed:
-            return self._replaced.get(camera, 0)
+    def close(self) -> list[str]:
+        """
+        Refuse what comes, and release whoever is in :meth:`take`.
 
-    def close(self) -> None:
-        """Drop what waits, refuse what comes, and release whoever is in :meth:`take`."""
+        :returns: the cameras whose frame waited, and is lost.
+        """
         with self._changed:
             self._closed = True
+            lost = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
+            return lost

@@ -134,6 +134,19 @@ PARAMETERS = (
         choices=('auto', 'fp32', 'bf16', 'fp16', 'int8'),
     ),
     Parameter(
+        'max_age_ms',
+        0,
+        'A frame that is older than this when its turn comes is counted and dropped; 0 is off.',
+        limits=(0, 600_000),
+    ),
+    Parameter(
+        'deadline_ms',
+        0,
+        "How old a frame may be when its mask is published. For each the network's deepest exit, "
+        'or its largest input size, is taken that is expected to be done by then; 0 is off.',
+        limits=(0, 600_000),
+    ),
+    Parameter(
         'confidence_threshold',
         0.0,
         'A pixel whose class is less probable than this becomes 255, unlabeled.',
@@ -149,7 +162,6 @@ PARAMETERS = (
         'mask_rle',
         False,
         "Whether to offer the mask as runs of Autoware's ids, too, on mask_rle.",
-        start_only=True,
     ),
     Parameter(
         'overlay_opacity',
@@ -165,6 +177,73 @@ PARAMETERS = (
         choices=PALETTES,
     ),
     Parameter(
+        'diagnostics.stale_ms',
+        2000,
+        'STALE is a camera that sent no image for this long.',
+        limits=(1, 600_000),
+    ),
+    Parameter(
+        'diagnostics.min_rate',
+        0.0,
+        'WARN below so many masks a second; 0 is off.',
+        limits=(0.0, 1000.0),
+    ),
+    Parameter(
+        'diagnostics.max_age_ms',
+        0,
+        'WARN where 5 % of the masks or more are older than this when they are published; 0 is '
+        'off.',
+        limits=(0, 600_000),
+    ),
+    Parameter(
+        'diagnostics.max_failed',
+        0.0,
+        'WARN above this share of images that fail; ERROR where all do.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'diagnostics.max_replaced',
+        1.0,
+        'WARN above this share of images that newer ones replace before their turn.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'diagnostics.max_late',
+        0.05,
+        'WARN above this share of masks that miss deadline_ms.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'diagnostics.frozen_ms',
+        3000,
+        'WARN where a camera sends the same picture for longer.',
+        limits=(1, 600_000),
+    ),
+    Parameter(
+        'diagnostics.min_brightness',
+        8.0,
+        'WARN where pictures are darker, 0 to 255, on average.',
+        limits=(0.0, 255.0),
+    ),
+    Parameter(
+        'diagnostics.max_saturated',
+        0.5,
+        'WARN above this share of pixels that are as bright as can be.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'diagnostics.max_low_confidence',
+        0.5,
+        'WARN above this share of pixels whose class is less probable than one half.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
+        'diagnostics.max_low_confidence_rise',
+        0.2,
+        'WARN where that share rises by more than this against the minute before.',
+        limits=(0.0, 1.0),
+    ),
+    Parameter(
         'autostart',
         True,
         'Whether the node configures and activates itself. false is for a lifecycle manager.',
@@ -177,7 +256,11 @@ CAMERA_PARAMETERS = (
         'image_topic',
         '',
         "The camera's image topic; empty is NAME/image_raw.",
-        start_only=True,
+    ),
+    Parameter(
+        'ego_mask',
+        '',
+        'An image file whose non-zero pixels show the vehicle itself; they become 255, unlabeled.',
     ),
 )
 """Of each camera; declared with its name and a dot before theirs."""
@@ -190,7 +273,6 @@ def declare(node: Node) -> dict[str, Any]:
     :raises ParameterError: a value that was given cannot be.
     """
     values = _declare(node, PARAMETERS)
-    check(values)
     cameras = values['cameras']
     if not cameras or '' in cameras or len(set(cameras)) < len(cameras):
         raise ParameterError(
@@ -200,9 +282,7 @@ def declare(node: Node) -> dict[str, Any]:
     for camera in cameras:
         _check_topic('cameras', camera)
         values.update(_declare(node, CAMERA_PARAMETERS, f'{camera}.'))
-        topic = f'{camera}.image_topic'
-        if values[topic]:
-            _check_topic(topic, values[topic])
+    check(values)
     return values
 
 
@@ -223,16 +303,25 @@ def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> d
 
 def check(values: Mapping[str, Any]) -> None:
     """
-    Check what ROS cannot: that a value is one of its parameter's choices.
+    Check what ROS does not: choices, numbers that are none, and topics.
 
-    :raises ParameterError: it is not.
+    :param values: of all parameters.
+    :raises ParameterError: one cannot be.
     """
     for parameter in PARAMETERS:
         value = values[parameter.name]
-        if parameter.choices and value not in parameter.choices:
+        right = not parameter.choices or value in parameter.choices
+        if parameter.limits:
+            low, high = parameter.limits
+            right = low <= value <= high
+        if not right:
             raise ParameterError(
                 f'{parameter.name}: expected {parameter.expected}; found {value!r}'
             )
+    for camera in values['cameras']:
+        topic = f'{camera}.image_topic'
+        if values[topic]:
+            _check_topic(topic, values[topic])
 
 
 def _check_topic(name: str, topic: str) -> None:

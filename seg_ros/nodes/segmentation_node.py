@@ -3,50 +3,50 @@
 """
 The node: camera images in, class labels out.
 
-The executor's thread receives images and answers parameter and lifecycle requests; a second one,
-the worker, runs the network, which releases the GIL. Between them stand a queue with the newest
-frame of each camera and one reference to the settings in force.
+The executor's thread receives images and answers requests; a second one, the worker, runs the
+network. Between them stand a queue with the newest frame of each camera and one reference to the
+settings in force. Networks are loaded in threads of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 import gc
 import signal
 import sys
-from threading import Event, Thread
-from time import monotonic
-from traceback import format_exc
-from typing import Any, NamedTuple, TYPE_CHECKING
+from threading import Event, Lock
+from typing import Any, TYPE_CHECKING, TypeVar
 
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.timer import Timer
 from rclpy.utilities import try_shutdown
-from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
 
-from ..inference.encodings import ImageError
 from ..inference.palette import with_palette
-from .camera import Camera, paint_for
-from .frame_queue import FrameQueue
+from .camera import Camera, Frame
+from .diagnostics import Diagnostics, PERIOD
+from .health import CameraHealth
 from .memory import keep_memory
 from .parameters import check, declare, ParameterError
+from .recovery import Recovery
+from .settings import (
+    deepen,
+    describe,
+    explain,
+    load,
+    NETWORK_PARAMETERS,
+    read_ego_masks,
+    Settings,
+)
+from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..inference.segmenter import Segmenter
-
-NETWORK_PARAMETERS = (
-    'model',
-    'input_height',
-    'input_width',
-    'device',
-    'backend',
-    'precision',
-)
-"""A change of these takes another network."""
+    from ..inference.deadline import Ladder
 
 FOLLOW_PERIOD = 0.5
 """Seconds between two looks at what the cameras' publishers offer."""
@@ -54,17 +54,10 @@ FOLLOW_PERIOD = 0.5
 LABEL_INFO_PERIOD = 5.0
 """Seconds between two LabelInfo messages, for listeners that are not transient local."""
 
+RECEIVE_PERIOD = 0.005
+"""Seconds between two looks for images while the executor's thread waits for a network."""
 
-class Settings(NamedTuple):
-    """
-    What frames are segmented with; replaced as a whole, so that no frame sees half a change.
-
-    :param values: of all parameters.
-    :param segmenter: None until the node is configured.
-    """
-
-    values: Mapping[str, Any]
-    segmenter: Segmenter | None
+Result = TypeVar('Result')
 
 
 class SegmentationNode(LifecycleNode):
@@ -79,11 +72,28 @@ class SegmentationNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__('segmentation_node')
         self._cameras: dict[str, Camera] = {}
-        self._queue: FrameQueue[Image | CompressedImage] = FrameQueue()
-        self._worker: Thread | None = None
-        self._timers_while_active: list[Timer] = []
-        # Last, as Kilted destroys a node even if this raises.
-        self._settings = Settings(declare(self), None)
+        self._worker: Worker | None = None
+        self._active, self._enabled = False, True
+        # Between threads that install networks: the executor's, and the recovery's.
+        self._changing = Lock()
+        self._recovery = Recovery(self._load, self._install, self.get_logger())
+        # After all that destroying needs, which Kilted does even if this raises.
+        values = declare(self)
+        self._settings = Settings(values)
+        self._health = {name: CameraHealth(name) for name in values['cameras']}
+        self._diagnostics = Diagnostics(self, self._health, self._recovery)
+        self.create_service(SetBool, '~/enable', self._on_enable)
+        self.create_service(Trigger, '~/reload', self._on_reload)
+        change_state = self._service_change_state
+        change_state.callback = _refusing(change_state.callback, self.get_logger())
+        # Steady, as simulated time may stand still or not have come yet.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        for period, callback in (
+            (FOLLOW_PERIOD, self._follow),
+            (LABEL_INFO_PERIOD, self._publish_label_info),
+            (PERIOD, self._publish_diagnostics),
+        ):
+            self.create_timer(period, callback, clock=clock)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def autostart(self) -> bool:
@@ -109,37 +119,32 @@ class SegmentationNode(LifecycleNode):
                     values[f'{name}.image_topic'],
                     values['transport'] == 'compressed',
                     values['mask_rle'],
-                    lambda name, message: self._queue.put(name, message),
+                    self._health[name],
+                    self._on_image,
                 )
             # For as many cameras; whether their images go as batches is measured here.
-            self._settings = Settings(values, self._load(values))
+            ladder = self._meanwhile(lambda: self._load(values))
+            self._settings = Settings(values, ladder, read_ego_masks(values))
         except Exception as error:
             self._release()
-            return self._fail(f'cannot be configured: {_explain(error)}')
+            return self._fail(f'cannot be configured: {explain(error)}')
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and start to answer."""
-        self._queue = FrameQueue()
-        self._worker = Thread(target=self._work, args=(self._queue,), name='segmentation')
-        self._worker.start()
-        # Steady, as simulated time may stand still or not have come yet.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timers_while_active = [
-            self.create_timer(FOLLOW_PERIOD, self._subscribe, clock=clock),
-            self.create_timer(LABEL_INFO_PERIOD, self._publish_label_info, clock=clock),
-        ]
         result = super().on_activate(state)
+        self._active = True
         try:
-            self._subscribe()
+            self._start()
             self._publish_label_info()
         except Exception as error:
-            self._halt()
-            return self._fail(f'cannot be activated: {_explain(error)}')
+            self.on_deactivate(state)
+            return self._fail(f'cannot be activated: {explain(error)}')
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop to answer, unsubscribe; the network stays loaded."""
+        self._active = False
         self._halt()
         return super().on_deactivate(state)
 
@@ -152,8 +157,9 @@ class SegmentationNode(LifecycleNode):
     on_error = on_cleanup
 
     def destroy_node(self) -> None:
-        """Stop the worker before what it publishes with is gone."""
+        """Stop the threads before what they publish with is gone."""
         self._halt()
+        self._recovery.stop()
         super().destroy_node()
 
     def _fail(self, reason: str) -> TransitionCallbackReturn:
@@ -162,137 +168,198 @@ class SegmentationNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def _release(self) -> None:
+        self._active = False
         self._halt()
+        self._recovery.stop()
         for camera in self._cameras.values():
             camera.destroy()
         self._cameras.clear()
-        self._settings = self._settings._replace(segmenter=None)
+        self._settings = Settings(self._settings.values)
+        gc.unfreeze()
+        gc.collect()
+        if torch := sys.modules.get('torch'):
+            torch.cuda.empty_cache()  # which does nothing where CUDA was not used
+
+    def _start(self) -> None:
+        """Answer images, unless that is switched off."""
+        if self._active and self._enabled and self._worker is None:
+            self._worker = Worker(self, self._cameras, lambda: self._settings, self._recovery)
+            self._follow()
 
     def _halt(self) -> None:
-        for timer in self._timers_while_active:
-            self.destroy_timer(timer)
-        self._timers_while_active = []
+        """Answer none any more."""
         for camera in self._cameras.values():
             camera.unsubscribe()
-        self._queue.close()
         if self._worker is not None:
-            self._worker.join()
+            self._worker.stop()
+            if self._worker.alive:
+                self.get_logger().error(
+                    f'the network has not answered for {self._worker.busy:.0f} s; it is left alone'
+                )
         self._worker = None
 
     # The executor's thread.
 
-    def _subscribe(self) -> None:
-        for camera in self._cameras.values():
-            camera.subscribe(self._settings.values['reliability'])
+    def _on_image(self, name: str, frame: Frame) -> None:
+        if self._worker is not None:
+            self._worker.put(name, frame)
+
+    def _follow(self) -> None:
+        if self._worker is not None:
+            for camera in self._cameras.values():
+                camera.subscribe(self._settings.values['reliability'])
 
     def _publish_label_info(self) -> None:
-        values, segmenter = self._settings
-        if segmenter is None:
-            return
-        for camera in self._cameras.values():
-            camera.publish_label_info(segmenter.labels, values['confidence_threshold'])
+        values, ladder, _ = self._settings
+        if self._active and ladder is not None:
+            labels = ladder.rungs[0].segmenter.labels
+            for camera in self._cameras.values():
+                camera.outputs.publish_label_info(labels, values['confidence_threshold'])
+
+    def _publish_diagnostics(self) -> None:
+        if self._active:
+            state = 'active' if self._enabled else 'disabled'
+        else:
+            state = 'inactive' if self._settings.ladder is not None else 'unconfigured'
+        self._diagnostics.publish(state, self._settings, self._worker)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Switch answering on or off, whatever the lifecycle's state."""
+        self._enabled = request.data
+        if self._enabled:
+            self._start()
+        else:
+            self._halt()
+        response.success = True
+        response.message = 'enabled' if self._enabled else 'disabled'
+        if not self._active:
+            response.message += '; the node is not active'
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Read the checkpoint again; the old network answers until the new one is ready."""
+        values = self._settings.values
+        try:
+            if not self._cameras:
+                raise ParameterError(
+                    'expected a node that is configured; found one that is not. Configure it, '
+                    'which loads the network'
+                )
+            ego_masks = read_ego_masks(values)
+            ladder = self._meanwhile(lambda: self._load(values))
+        except Exception as error:
+            response.message = explain(error)
+            self.get_logger().error(f'not reloaded: {response.message}')
+        else:
+            self._change(values, ego_masks, ladder)
+            self._publish_label_info()
+            response.success = True
+            response.message = f'reloaded {values["model"]}: {describe(ladder)}'
+        return response
 
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """
         Check a set of changes and put it in force, or refuse it as a whole.
 
-        A new network is loaded here while the worker goes on with the old one. Parameters set in
-        one atomic call load one network.
+        A new network is loaded while the worker goes on with the old one. Parameters set in one
+        atomic call load one network.
         """
-        old, segmenter = self._settings
+        old, current, ego_masks = self._settings
         values = {**old, **{p.name: p.value for p in parameters if p.name in old}}
+        ladder = None
         try:
             check(values)
             changed = {name for name in values if values[name] != old[name]}
-            if segmenter is not None and not changed.isdisjoint(NETWORK_PARAMETERS):
-                segmenter = self._load(values)
-            if segmenter is not None:
-                # Found here, and kept: hundreds of colours take a second to tell apart.
-                with_palette(segmenter.labels, values['palette'])
+            if self._cameras:
+                ego_masks = read_ego_masks(values)
+                toggled = bool(values['deadline_ms']) != bool(old['deadline_ms'])
+                # A network that is being rebuilt has no other depths either.
+                anew = toggled and (current is None or self._recovery.problem)
+                if anew or not changed.isdisjoint(NETWORK_PARAMETERS):
+                    ladder = self._meanwhile(lambda: self._load(values))
+                elif toggled and current is not None:
+                    deepest = current.rungs[0].segmenter
+                    ladder = self._meanwhile(
+                        lambda: deepen(deepest, values, self._sizes(), self.get_logger())
+                    )
+                if shown := ladder or current:
+                    # Found here, and kept: hundreds of colours take a second to tell apart.
+                    with_palette(shown.rungs[0].segmenter.labels, values['palette'])
         except Exception as error:
-            return SetParametersResult(successful=False, reason=_explain(error))
-        self._settings = Settings(values, segmenter)
+            return SetParametersResult(successful=False, reason=explain(error))
+        self._change(values, ego_masks, ladder)
+        for name, camera in self._cameras.items():
+            if f'{name}.image_topic' in changed:
+                camera.move(values[f'{name}.image_topic'])
+            if 'mask_rle' in changed:
+                camera.outputs.offer_runs(values['mask_rle'], self._active)
+        if not changed.isdisjoint({'reliability', *(f'{n}.image_topic' for n in self._cameras)}):
+            self._follow()
         self._publish_label_info()
         return SetParametersResult(successful=True)
 
-    def _load(self, values: Mapping[str, Any]) -> Segmenter:
+    def _change(
+        self, values: Mapping[str, Any], ego_masks: Mapping[str, Any], ladder: Ladder | None
+    ) -> None:
+        """Put settings in force; ``ladder`` is None where the network stays."""
+        with self._changing:
+            if ladder is not None:
+                self._recovery.reset()
+            self._settings = Settings(values, ladder or self._settings.ladder, ego_masks)
+
+    def _meanwhile(self, work: Callable[[], Result]) -> Result:
         """
-        Return a network that is ready for the first frame.
+        Let another thread do what takes long; in this one images and diagnostics go on.
 
-        :raises ValueError: such a network cannot be had; the message says why and what to do.
+        :raises Exception: what the work raises.
         """
-        start = monotonic()
-        self.get_logger().info(f'loading {values["model"]}')
-        # Here, as PyTorch takes seconds to import: signals and requests must not wait for it.
-        from ..inference.segmenter import Segmenter
+        with ThreadPoolExecutor(1, 'loading') as pool:
+            future = pool.submit(work)
+            while not wait([future], RECEIVE_PERIOD).done:
+                try:
+                    for camera in self._cameras.values():
+                        camera.take()
+                    if self._diagnostics.due:
+                        self._publish_diagnostics()
+                except Exception:
+                    if not self.context.ok():
+                        break  # Shut down under our feet, which is no fault.
+                    raise
+            return future.result()
 
-        segmenter = Segmenter(
-            **{name: values[name] for name in NETWORK_PARAMETERS},
-            report=lambda line: self.get_logger().info(line),
-        )
-        own = segmenter.input_size
-        segmenter.warm_up([camera.size or own for camera in self._cameras.values()])
-        # What is there now stays. To look through it for garbage takes 0.1 s, a frame's time.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-        height, width = own
-        self.get_logger().info(
-            f'loaded in {monotonic() - start:.1f} s: {len(segmenter.labels)} classes, input '
-            f'{width}x{height}, {segmenter.backend} in {segmenter.precision} on '
-            f'{segmenter.device}'
-        )
-        return segmenter
+    # Any thread.
 
-    # The worker's thread.
+    def _install(self, ladder: Ladder | None, cancelled: Event) -> None:
+        with self._changing:
+            if not cancelled.is_set():
+                self._settings = self._settings._replace(ladder=ladder)
 
-    def _work(self, queue: FrameQueue[Image | CompressedImage]) -> None:
-        # A batch's masks come out together, after the last; by turns the first need not wait.
-        while (frames := queue.take(together=self._batched())) is not None:
-            try:
-                self._segment(frames)
-            except Exception as error:
-                if not self.context.ok():
-                    return  # Shut down under our feet, which is no fault.
-                for name in frames:
-                    self._cameras[name].drop(_explain(error))
+    def _load(self, values: Mapping[str, Any]) -> Ladder:
+        return load(values, self._sizes(), self.get_logger())
 
-    def _segment(self, frames: Mapping[str, Image | CompressedImage]) -> None:
-        """Answer one frame of each of some cameras."""
-        values, segmenter = self._settings
-        assert segmenter is not None  # for as long as there is a worker
-        images, outputs = {}, {}
-        for name, message in frames.items():
-            camera = self._cameras[name]
-            try:
-                images[name] = camera.read(message)
-            except ImageError as error:
-                camera.drop(error)
-            else:
-                outputs[name] = camera.heard()
-        heard = set[str]().union(*outputs.values())
-        labels = with_palette(segmenter.labels, values['palette'])
-        opacity = values['overlay_opacity']
-        results = segmenter.predict(
-            list(images.values()),
-            confidence='confidence' in heard,
-            confidence_threshold=values['confidence_threshold'],
-            output_size=segmenter.input_size if values['output_size'] == 'network' else None,
-            # A GPU draws as it goes; a CPU lets the mask out first.
-            paint=None if segmenter.device == 'cpu' else paint_for(heard, labels, opacity),
-        )
-        for (name, image), seen in zip(images.items(), results, strict=True):
-            header = frames[name].header
-            self._cameras[name].publish(outputs[name], header, image, seen, labels, opacity)
-
-    def _batched(self) -> bool:
-        segmenter = self._settings.segmenter
-        return segmenter is not None and segmenter.batched
+    def _sizes(self) -> list[tuple[int, int] | None]:
+        return [camera.size for camera in self._cameras.values()]
 
 
-def _explain(error: Exception) -> str:
-    """Return a foreseen error's message; of any other the trace, as only that helps."""
-    return str(error) if isinstance(error, ValueError) else format_exc()
+def _refusing(change: Callable[..., Any], logger: Any) -> Callable[..., Any]:
+    """
+    Return rclpy's callback for transitions, but one that refuses those that cannot be.
+
+    Up to Jazzy such a request raises out of the executor, and so ends the process.
+    """
+
+    def refusing(
+        request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            logger.error(f'transition refused: {error}')
+            response.success = False
+            return response
+
+    return refusing
 
 
 def main(args: list[str] | None = None) -> int:

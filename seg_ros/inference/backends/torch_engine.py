@@ -43,6 +43,13 @@ class TorchEngine(Engine):
         self._network.network.to(TYPES[precision])
         self._network.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def share_weights(self, other: TorchEngine) -> None:
+        """Use another engine's weights in place of equal ones of its own."""
+        theirs = dict(other._network.named_parameters())
+        for name, own in self._network.named_parameters():
+            if name in theirs and torch.equal(own, theirs[name]):
+                own.data = theirs[name].data
+
     @classmethod
     def precisions(cls, device: str) -> tuple[str, ...]:
         """Return what it computes in, first what is fastest on the device."""

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One camera's topics without a graph: what is computed, and when."""
+"""One camera's outputs without a graph: what is computed, and when."""
 
 import logging
 from types import SimpleNamespace
@@ -16,8 +16,9 @@ from seg_ros.inference.labels import CAMVID, IGNORE
 from seg_ros.inference.overlay import draw
 from seg_ros.inference.run_length import decode
 from seg_ros.inference.segmentation import Segmentation
-from seg_ros.nodes import camera as camera_module
-from seg_ros.nodes.camera import Camera, scale_camera_info
+from seg_ros.nodes import outputs as outputs_module
+from seg_ros.nodes.camera_info import scale_camera_info
+from seg_ros.nodes.outputs import Outputs
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 MASK = np.random.default_rng(2).integers(0, len(CAMVID), (30, 40), dtype=np.uint8)
@@ -60,21 +61,22 @@ def node():
 
 
 @pytest.fixture
-def camera(node):
-    return Camera(node, 'front', '', False, True, lambda name, message: None)
+def outputs(node):
+    return Outputs(node, 'front', True)
 
 
-def publish(camera, image=IMAGE, mask=MASK, confidence=None):
+def publish(outputs, image=IMAGE, mask=MASK, confidence=None):
     header = Header(frame_id='lens')
-    seen = Segmentation(mask, confidence, 0.5)
-    camera.publish(camera.heard(), header, image, seen, CAMVID, 0.25)
+    seen = Segmentation(mask, confidence, 0.5, 0.0)
+    outputs.publish_mask(header, mask)
+    outputs.publish_others(outputs.heard(), header, image, seen, CAMVID, 0.25, None)
 
 
-def test_where_nobody_listens_only_the_mask_is_made(node, camera, monkeypatch):
+def test_where_nobody_listens_only_the_mask_is_made(node, outputs, monkeypatch):
     for name in ('draw', 'encode', 'scale_camera_info'):
-        monkeypatch.setattr(camera_module, name, lambda *arguments: pytest.fail('was computed'))
-    assert camera.heard() == {'mask'}
-    publish(camera, confidence=MASK)  # which another camera's listener asked for
+        monkeypatch.setattr(outputs_module, name, lambda *arguments: pytest.fail('was computed'))
+    assert outputs.heard() == {'mask'}
+    publish(outputs, confidence=MASK)  # which another camera's listener asked for
     sent = {topic: len(publisher.messages) for topic, publisher in node.publishers.items()}
     assert sent.pop('mask') == 1
     assert not any(sent.values())
@@ -84,17 +86,17 @@ def test_where_nobody_listens_only_the_mask_is_made(node, camera, monkeypatch):
     'topic',
     ['confidence', 'color', 'overlay', 'overlay/compressed', 'mask/compressed', 'mask_rle'],
 )
-def test_what_one_listens_to_is_made_and_nothing_else(node, camera, topic):
+def test_what_one_listens_to_is_made_and_nothing_else(node, outputs, topic):
     node.publishers[topic].listeners = 1
-    assert camera.heard() == {'mask', topic}
-    publish(camera, confidence=MASK)
+    assert outputs.heard() == {'mask', topic}
+    publish(outputs, confidence=MASK)
     sent = {topic for topic, publisher in node.publishers.items() if publisher.messages}
     assert sent == {'mask', topic}
 
 
-def test_runs_are_the_mask_in_autowares_ids(node, camera):
+def test_runs_are_the_mask_in_autowares_ids(node, outputs):
     node.publishers['mask_rle'].listeners = 1
-    publish(camera)
+    publish(outputs)
     (message,) = node.publishers['mask_rle'].messages
     assert (message.height, message.width, message.encoding) == (30, 40, 'mono8')
     ids = decode(np.frombuffer(message.data, np.uint8), 30, 40)
@@ -105,35 +107,35 @@ def test_runs_are_the_mask_in_autowares_ids(node, camera):
 
 
 def test_without_the_parameter_there_are_no_runs(node):
-    Camera(node, 'front', '', False, False, lambda name, message: None)
+    Outputs(node, 'front', False)
     assert 'mask' in node.publishers and 'mask_rle' not in node.publishers
 
 
-def test_two_kinds_of_overlay_are_painted_once(node, camera, monkeypatch):
+def test_two_kinds_of_overlay_are_painted_once(node, outputs, monkeypatch):
     painted = []
-    monkeypatch.setattr(camera_module, 'draw', lambda *args: painted.append(1) or draw(*args))
+    monkeypatch.setattr(outputs_module, 'draw', lambda *args: painted.append(1) or draw(*args))
     node.publishers['overlay'].listeners = node.publishers['overlay/compressed'].listeners = 1
-    publish(camera)
+    publish(outputs)
     assert len(painted) == 1
     blended = to_rgb(node.publishers['overlay'].messages[0])
     expected = 0.75 * IMAGE + 0.25 * np.array(CAMVID.palette)[MASK]
     np.testing.assert_allclose(blended, expected, atol=1)
 
 
-def test_overlay_of_a_view_with_padded_rows_leaves_unlabeled_pixels_alone(node, camera):
+def test_overlay_of_a_view_with_padded_rows_leaves_unlabeled_pixels_alone(node, outputs):
     node.publishers['overlay'].listeners = 1
     padded = np.hstack([IMAGE, IMAGE])[:, :40]
     assert not padded.flags.c_contiguous
-    publish(camera, padded, np.full_like(MASK, IGNORE))
+    publish(outputs, padded, np.full_like(MASK, IGNORE))
     np.testing.assert_array_equal(to_rgb(node.publishers['overlay'].messages[0]), IMAGE)
 
 
 def test_label_info_names_every_id(node, monkeypatch):
     """With a stand-in for vision_msgs, which is not on PyPI."""
-    monkeypatch.setattr(camera_module, 'LabelInfo', SimpleNamespace)
-    monkeypatch.setattr(camera_module, 'VisionClass', SimpleNamespace, raising=False)
-    camera = Camera(node, 'front', '', False, False, lambda name, message: None)
-    camera.publish_label_info(CAMVID, 0.5)
+    monkeypatch.setattr(outputs_module, 'LabelInfo', SimpleNamespace)
+    monkeypatch.setattr(outputs_module, 'VisionClass', SimpleNamespace, raising=False)
+    outputs = Outputs(node, 'front', False)
+    outputs.publish_label_info(CAMVID, 0.5)
     (info,) = node.publishers['label_info'].messages
     assert [(c.class_id, c.class_name) for c in info.class_map] == list(enumerate(CAMVID.names))
     assert info.threshold == 0.5
@@ -141,9 +143,9 @@ def test_label_info_names_every_id(node, monkeypatch):
 
 
 def test_without_vision_msgs_there_is_no_label_info(node, monkeypatch):
-    monkeypatch.setattr(camera_module, 'LabelInfo', None)
-    camera = Camera(node, 'front', '', False, False, lambda name, message: None)
-    camera.publish_label_info(CAMVID, 0.5)
+    monkeypatch.setattr(outputs_module, 'LabelInfo', None)
+    outputs = Outputs(node, 'front', False)
+    outputs.publish_label_info(CAMVID, 0.5)
     assert 'label_info' not in node.publishers
 
 

@@ -1,0 +1,200 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A network at several depths, of which each frame gets the deepest that is done in time.
+
+How long a depth will take is what it took at the start, on an idle machine, times a load that all
+share. The load is the highest of the last twenty frames: it rises with the first frame that takes
+longer, and a rung that takes too long every time it is tried costs one frame in twenty. It falls
+as soon as five frames say so, which takes half a second of a camera at 10 Hz.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf, prod
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from ..models.icnet import EXITS, ICNet
+from .backends.cache import Report
+from .backends.torch_engine import TorchEngine
+from .checkpoint import Checkpoint
+from .segmenter import Segmenter
+
+SCALES = (0.75, 0.5)
+"""Input sizes below the first, of networks without exits."""
+
+STEP = 32
+"""Input sizes are multiples of this, and one more where a network aligns corners."""
+
+ROUNDS = 5
+"""How often each rung is timed at the start. The best counts, as a disturbance only adds."""
+
+MEMORY, CALM = 20, 5
+"""Frames by which the load is known, and how many tell that it is gone."""
+
+FALL = 2.0
+"""Times by which frames of a rung must get faster for a load to be gone."""
+
+MARGIN = 1.1
+"""Of the expected time, as a frame may take longer than twenty before it."""
+
+SHOWN = 100
+"""Frames that :meth:`Ladder.shares` is of."""
+
+SHORTEST = 1e-6
+"""Seconds that anything takes."""
+
+
+class Rung(NamedTuple):
+    """
+    One depth of a network.
+
+    :param name: an exit, such as ``sub24``, or an input size, such as ``640x480``.
+    :param seconds: of a prediction on an idle machine; 0 is not known, which does for a rung
+        that is alone.
+    """
+
+    name: str
+    segmenter: Segmenter
+    seconds: float = 0.0
+
+
+class Ladder:
+    """
+    Rungs, and what is known of the time that each will take.
+
+    One thread at a time calls :meth:`choose` and :meth:`observe`; any may call :meth:`shares`.
+
+    :param rungs: the deepest first.
+    """
+
+    def __init__(self, rungs: Sequence[Rung]) -> None:
+        self.rungs = tuple(rungs)
+        self._recent: list[tuple[Rung, float]] = []
+        self._around: float | None = None
+        self._answered: deque[str] = deque(maxlen=SHOWN)
+
+    def choose(self, left: float) -> Rung:
+        """
+        Return the deepest rung that is expected to be done in time, else the cheapest.
+
+        :param left: seconds from now.
+        """
+        load = max((self._slowdown(*frame) for frame in self._recent), default=1.0)
+        costs = [MARGIN * load * self._idle(rung) for rung in self.rungs]
+        for rung, cost in zip(self.rungs, costs):
+            if cost <= left:
+                return rung
+        return self.rungs[costs.index(min(costs))]
+
+    def observe(self, rung: Rung, seconds: float) -> None:
+        """Learn how long a frame took, from the choice of its rung until its mask was out."""
+        around = max(0.0, seconds - rung.seconds)
+        self._around = around if self._around is None else min(self._around, around)
+        self._answered.append(rung.name)
+        self._recent = [*self._recent, (rung, seconds)][-MEMORY:]
+        last, before = self._recent[-CALM:], self._recent[:-CALM]
+        highest = max(self._slowdown(*frame) for frame in last)
+        used = {name for (name, *_), _ in last}
+        # Only frames of the same rung tell: a load may be one that short ones do not feel.
+        if any(old.name in used and self._slowdown(old, t) >= FALL * highest for old, t in before):
+            self._recent = last
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each rung, the deepest first, in the last frames; 0 before any."""
+        answered = Counter(self._answered.copy())
+        total = max(1, sum(answered.values()))
+        return {rung.name: answered[rung.name] / total for rung in self.rungs}
+
+    def _idle(self, rung: Rung) -> float:
+        """Return the seconds of a frame on an idle machine, with what is around the network."""
+        return max(SHORTEST, rung.seconds + (self._around or 0.0))
+
+    def _slowdown(self, rung: Rung, seconds: float) -> float:
+        return seconds / self._idle(rung)
+
+
+def make_ladder(segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: Report) -> Ladder:
+    """
+    Return a ladder whose deepest rung a segmenter is, all rungs warmed up and timed.
+
+    An ICNet has the exits below its own as further rungs, any other network smaller input sizes.
+    Each has an engine of the same device, backend and precision. The weights are shared where
+    PyTorch runs them; other libraries keep their own.
+
+    :param sizes: (height, width) of the images to come, one a camera.
+    :param report: told what takes long, and at the end what each rung takes.
+    :raises EngineError: an engine cannot be built.
+    """
+    below = {
+        name: Segmenter(
+            checkpoint,
+            input_height=height,
+            input_width=width,
+            device=segmenter.device,
+            backend=segmenter.backend,
+            precision=segmenter.precision,
+            report=report,
+        )
+        for name, checkpoint, (height, width) in _below(segmenter)
+    }
+    engine = segmenter.engine
+    for other in below.values():
+        if isinstance(engine, TorchEngine) and isinstance(other.engine, TorchEngine):
+            other.engine.share_weights(engine)
+    network = segmenter.checkpoint.network
+    first = network.exit if isinstance(network, ICNet) else _name(segmenter.input_size)
+    segmenters = {first: segmenter, **below}
+    for each in segmenters.values():
+        each.warm_up(sizes)
+    times = dict.fromkeys(segmenters, inf)
+    images = [np.zeros((*size, 3), np.uint8) for size in sizes or [segmenter.input_size]]
+    together = images if segmenter.batched else [max(images, key=np.size)]
+    for _ in range(ROUNDS):  # by turns, so that what disturbs one disturbs all
+        for name, each in segmenters.items():
+            start = perf_counter()
+            each.predict(together)
+            times[name] = min(times[name], perf_counter() - start)
+    report('rungs: ' + ', '.join(f'{name} {1e3 * took:.1f} ms' for name, took in times.items()))
+    return Ladder([Rung(name, each, times[name]) for name, each in segmenters.items()])
+
+
+def _below(segmenter: Segmenter) -> list[tuple[str, Checkpoint, tuple[int, int]]]:
+    """Return name, checkpoint and input size of the rungs below the first, the deepest first."""
+    checkpoint, size = segmenter.checkpoint, segmenter.input_size
+    network = checkpoint.network
+    if isinstance(network, ICNet):
+        return [
+            (
+                name,
+                replace(
+                    checkpoint,
+                    network=network.ending(name),
+                    architecture={**checkpoint.architecture, 'exit': name},
+                ),
+                size,
+            )
+            for name in reversed(EXITS[: EXITS.index(network.exit)])
+        ]
+    smaller = dict.fromkeys(_scaled(size, scale, network.align_corners) for scale in SCALES)
+    return [(_name(each), checkpoint, each) for each in smaller if prod(each) < prod(size)]
+
+
+def _scaled(size: tuple[int, int], scale: float, align_corners: bool) -> tuple[int, int]:
+    """Return the size nearest to a scaled one that loses nothing in the network's strides."""
+    more = int(align_corners)
+    height, width = (
+        STEP * max(1, int(scale * (side - more) / STEP + 0.5)) + more for side in size
+    )
+    return height, width
+
+
+def _name(size: tuple[int, int]) -> str:
+    height, width = size
+    return f'{width}x{height}'

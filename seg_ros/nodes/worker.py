@@ -1,0 +1,215 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From frames to masks, in a thread of its own: the network releases the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rclpy.lifecycle import LifecycleNode
+
+from ..inference.image_file import Image
+from ..inference.palette import with_palette
+from .camera import Camera, Frame
+from .frame_queue import FrameQueue
+from .outputs import paint_for
+from .recovery import Recovery
+from .settings import explain, Settings
+
+if TYPE_CHECKING:
+    from ..inference.deadline import Ladder
+
+
+PATIENCE = 10.0
+"""Seconds that a frame may take to be answered before the network counts as hanging."""
+
+
+class Worker:
+    """
+    Answers frames until it is stopped.
+
+    :param settings: asked for anew with each frame.
+    :param recovery: told how the network does.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        cameras: Mapping[str, Camera],
+        settings: Callable[[], Settings],
+        recovery: Recovery,
+    ) -> None:
+        self._context = node.context
+        self._clock = node.get_clock()
+        self._cameras = cameras
+        self._settings = settings
+        self._recovery = recovery
+        self._busy_since: float | None = None
+        self._abandoned = False
+        self._queue: FrameQueue[Frame] = FrameQueue()
+        # A daemon, as a network that hangs must not keep the process from ending.
+        self._thread = Thread(target=self._work, name='segmentation', daemon=True)
+        self._thread.start()
+
+    def put(self, name: str, frame: Frame) -> None:
+        """Offer a camera's newest frame; called by the executor's thread."""
+        if self._queue.put(name, frame):
+            self._cameras[name].health.replaced()
+
+    def stop(self) -> None:
+        """End after the frame that is being answered; those that wait are lost."""
+        for name in self._queue.close():
+            self._cameras[name].health.replaced()
+        self._thread.join(PATIENCE)
+        self._abandoned = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still at a frame, be it after :meth:`stop`."""
+        return self._thread.is_alive()
+
+    @property
+    def busy(self) -> float:
+        """For how many seconds it has been at the same frames."""
+        since = self._busy_since
+        return 0.0 if since is None else monotonic() - since
+
+    @property
+    def _over(self) -> bool:
+        """Whether an error is none: all was shut down under our feet."""
+        return self._abandoned or not self._context.ok()
+
+    def _work(self) -> None:
+        # A batch's masks come out together, after the last; by turns the first need not wait.
+        while (frames := self._queue.take(together=self._batched())) is not None:
+            self._busy_since = monotonic()
+            try:
+                self._answer(frames)
+            except Exception as error:
+                if self._over:
+                    return
+                for name in frames:
+                    self._cameras[name].drop(str(error), explain(error))
+            self._busy_since = None
+
+    def _batched(self) -> bool:
+        ladder = self._settings().ladder
+        return ladder is not None and ladder.rungs[0].segmenter.batched
+
+    def _answer(self, frames: Mapping[str, Frame]) -> None:
+        """Answer one frame of each of some cameras, or count why not."""
+        settings = self._settings()
+        limit = settings.values['max_age_ms'] / 1e3
+        images = {}
+        for name, frame in frames.items():
+            camera = self._cameras[name]
+            age = frame.age(self._now())
+            if limit and age > limit:
+                camera.health.too_old(age)
+                continue
+            try:
+                images[name] = camera.read(frame.message)
+            except Exception as error:  # of the image alone
+                camera.drop(str(error), explain(error))
+        if not images:
+            return
+        if settings.ladder is None:
+            for name in images:
+                self._cameras[name].drop(self._recovery.problem or 'there is no network')
+            return
+        self._attempt(settings, settings.ladder, frames, images)
+
+    def _attempt(
+        self,
+        settings: Settings,
+        ladder: Ladder,
+        frames: Mapping[str, Frame],
+        images: Mapping[str, Image],
+    ) -> None:
+        try:
+            self._segment(settings, ladder, frames, images)
+        except Exception as error:
+            if self._over:
+                return
+            if len(images) > 1:  # one of them may be to blame
+                for name, image in images.items():
+                    self._attempt(settings, ladder, frames, {name: image})
+                return
+            for name in images:
+                self._cameras[name].drop(str(error), explain(error))
+            device = ladder.rungs[0].segmenter.device
+            self._recovery.failing(settings.values, device, f'the network fails: {error}')
+
+    def _segment(
+        self,
+        settings: Settings,
+        ladder: Ladder,
+        frames: Mapping[str, Frame],
+        images: Mapping[str, Image],
+    ) -> None:
+        """
+        Publish the masks of some cameras' frames, and then what else is heard.
+
+        :raises Exception: whatever the network fails with; then nothing was published.
+        """
+        values = settings.values
+        start = monotonic()
+        deadline = values['deadline_ms'] / 1e3
+        oldest = max(frames[name].age(self._now()) for name in images)
+        rung = ladder.choose(deadline - oldest)
+        segmenter = rung.segmenter
+        outputs = {name: self._cameras[name].outputs.heard() for name in images}
+        heard = set[str]().union(*outputs.values())
+        labels = with_palette(segmenter.labels, values['palette'])
+        opacity = values['overlay_opacity']
+        by_hand = segmenter.device == 'cpu' or not settings.ego_masks.keys().isdisjoint(images)
+        results = segmenter.predict(
+            list(images.values()),
+            confidence='confidence' in heard,
+            confidence_threshold=values['confidence_threshold'],
+            output_size=segmenter.input_size if values['output_size'] == 'network' else None,
+            # A GPU draws as it goes; a CPU lets the mask out first, and knows the ego mask.
+            paint=None if by_hand else paint_for(heard, labels, opacity),
+        )
+        if self._abandoned:
+            return
+        self._recovery.succeeded()
+        seen = dict(zip(images, results, strict=True))
+        published = {}
+        for name, segmentation in seen.items():
+            camera, frame = self._cameras[name], frames[name]
+            try:
+                if name in settings.ego_masks:
+                    settings.ego_masks[name].apply(segmentation.labels, segmentation.confidence)
+                camera.outputs.publish_mask(frame.message.header, segmentation.labels)
+            except Exception as error:
+                if self._over:
+                    return
+                camera.drop(str(error), explain(error))
+                continue
+            age = frame.age(self._now())
+            camera.health.published(age, 0 < deadline < age, images[name], segmentation)
+            published[name] = segmentation
+        ladder.observe(rung, monotonic() - start)
+        for name, segmentation in published.items():
+            camera = self._cameras[name]
+            try:
+                camera.outputs.publish_others(
+                    outputs[name],
+                    frames[name].message.header,
+                    images[name],
+                    segmentation,
+                    labels,
+                    opacity,
+                    camera.info,
+                )
+            except Exception as error:
+                if self._over:
+                    return
+                camera.complain(f'mask published, but not all of the rest: {explain(error)}')
+
+    def _now(self) -> int:
+        return self._clock.now().nanoseconds

@@ -1,0 +1,292 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deadlines: which depth a frame gets, that each is the network it says, and their benchmark."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.inference.backends import cache
+from seg_ros.inference.checkpoint import Checkpoint
+from seg_ros.inference.deadline import CALM, Ladder, make_ladder, MEMORY, Rung
+from seg_ros.inference.deployed import Deployed
+from seg_ros.inference.labels import LabelSet
+from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
+from seg_ros.inference.segmenter import Segmenter
+from seg_ros.models import build_model
+from seg_ros.models.icnet import EXITS
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+LABELS = LabelSet(('a', 'b', 'c'), ((1, 2, 3), (40, 50, 60), (250, 240, 230)))
+SIZE = (65, 97)
+SECONDS = {'640x480': 0.040, '480x352': 0.024, '320x256': 0.0145}
+PERIOD = 0.1
+
+
+SMALL = {
+    'icnet': {'width': 0.25},
+    'bisenetv2': {'head_width': 16},
+    'pspnet50': {'width': 0.125},
+}
+
+
+def small_checkpoint(name='icnet', size=SIZE, **architecture) -> Checkpoint:
+    """Return a network of random weights that tells its classes apart."""
+    torch.manual_seed(0)
+    architecture = {'name': name, 'num_classes': 3, **SMALL[name], **architecture}
+    network = build_model(architecture).train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(2, 3, *size))
+    return Checkpoint(network.eval(), architecture, LABELS, size)
+
+
+def small_segmenter(backend='torch', precision='fp32', **architecture) -> Segmenter:
+    checkpoint = small_checkpoint(**architecture)
+    if precision == 'int8':
+        ranges = calibrate(checkpoint, [torch.from_numpy(picture())[None]])
+        checkpoint = replace(checkpoint, activation_ranges=ranges)
+    return Segmenter(checkpoint, device='cpu', backend=backend, precision=precision)
+
+
+def picture(size=SIZE) -> np.ndarray:
+    return SampleDrive(seed=3, frames=1, size=size[::-1])[0][0]
+
+
+def ladder_of(seconds=SECONDS) -> Ladder:
+    """Return a ladder that is told how long its frames took."""
+    return Ladder([Rung(name, None, each) for name, each in seconds.items()])
+
+
+# Which rung
+
+
+def drive(ladder, deadline, load, *, noise=0.0, frames=600, period=PERIOD, seed=0):
+    """
+    Simulate a camera and a worker that takes the newest frame.
+
+    :param load: by how much what time makes a rung slower: called with seconds and its name.
+    :returns: of each frame answered its time, age and rung; frames sent.
+    """
+    random = np.random.default_rng(seed)
+    answered, free, frame = [], 0.0, 0
+    while frame < frames:
+        frame = max(frame, int(free / period + 1e-9))  # what came before was replaced
+        published = frame * period
+        start = max(published, free)
+        rung = ladder.choose(deadline - (start - published))
+        took = rung.seconds * load(start, rung.name) * float(np.exp(random.normal(0, noise)))
+        ladder.observe(rung, took)
+        free = start + took
+        answered.append((published, free - published, rung.name))
+        frame += 1
+    return answered, frames
+
+
+def inside(answered, sent, deadline):
+    return sum(age <= deadline for _, age, _ in answered) / sent
+
+
+def fourfold(time, name):
+    """Slow down four times, every other five seconds."""
+    return 4.0 if time % 10 >= 5 else 1.0
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('noise', [0.02, 0.2])
+def test_frames_are_in_time_under_a_load_that_a_fixed_depth_cannot_follow(noise, seed):
+    deadline = 0.1
+    fixed = Ladder([Rung('640x480', None, SECONDS['640x480'])])
+    at_full_depth = inside(*drive(fixed, deadline, fourfold, noise=noise, seed=seed), deadline)
+    answered, sent = drive(ladder_of(), deadline, fourfold, noise=noise, seed=seed)
+    assert at_full_depth < 0.55
+    assert inside(answered, sent, deadline) >= 0.95
+    # And as deep as time allows: from a second after the load is gone.
+    unloaded = [name for time, _, name in answered if 1 <= time % 10 < 5]
+    assert unloaded.count('640x480') / len(unloaded) > 0.98
+    assert {name for *_, name in answered} >= {'640x480', '320x256'}
+
+
+def test_a_load_is_followed_at_once_and_left_within_a_few_frames():
+    answered, _ = drive(ladder_of(), 0.1, fourfold, frames=100)
+    names = [name for *_, name in answered]
+    # One frame meets the load unprepared, and takes so long that the next is replaced.
+    late = [round(time / PERIOD) for time, age, _ in answered if age > 0.1]
+    assert late[0] == 50 and len(late) <= 2
+    assert set(names[:50]) == {'640x480'} and names[51] == '320x256'
+    again, _ = drive(ladder_of(), 0.1, fourfold, frames=110)
+    calm = [name for time, _, name in again if time >= 10 - 1e-9]
+    assert set(calm[:CALM]) == {'320x256'} and set(calm[CALM:]) == {'640x480'}
+
+
+def test_a_load_that_short_frames_do_not_feel_costs_one_frame_in_twenty():
+    """As where a container may use so many milliseconds of processor at a time."""
+
+    def load(time, name):
+        return 4.0 if name == '640x480' else 1.0
+
+    answered, sent = drive(ladder_of(), 0.1, load)
+    late = [name for _, age, name in answered if age > 0.1]
+    assert 0 < len(late) <= sent / MEMORY
+    assert inside(answered, sent, 0.1) >= 0.95
+
+
+def test_what_is_around_the_network_does_not_keep_it_shallow():
+    """Six milliseconds are much of the cheapest rung, and little of the deepest."""
+
+    def load(time, name):
+        return fourfold(time, name) + 0.006 / SECONDS[name]
+
+    answered, _ = drive(ladder_of(), 0.06, load, frames=300)
+    unloaded = [name for time, _, name in answered if 1 <= time % 10 < 5]
+    assert set(unloaded) == {'640x480'}
+
+
+def test_the_deepest_that_fits_is_chosen_and_always_one():
+    ladder = ladder_of()
+    chosen = {left: ladder.choose(left).name for left in (float('inf'), 1, 0.05, 0.04, 0.02)}
+    assert chosen == {
+        float('inf'): '640x480', 1: '640x480', 0.05: '640x480', 0.04: '480x352', 0.02: '320x256'
+    }  # fmt: skip
+    # Where nothing fits it is the cheapest, wherever that stands.
+    assert [ladder.choose(left).name for left in (0.001, 0, -3)] == ['320x256'] * 3
+    odd = ladder_of({'deep': 0.03, 'cheap': 0.01, 'shallow but slow': 0.02})
+    assert odd.choose(0.001).name == 'cheap'
+
+
+def test_a_rung_alone_needs_no_time():
+    ladder = Ladder([Rung('only', None)])
+    for seconds in (0.0, 5.0, 0.001):
+        assert ladder.choose(-1).name == 'only'
+        ladder.observe(ladder.rungs[0], seconds)
+    assert ladder.shares() == {'only': 1.0}
+
+
+def test_shares_are_of_the_frames_answered_lately():
+    ladder = ladder_of()
+    assert ladder.shares() == dict.fromkeys(SECONDS, 0)
+    for i in range(400):
+        ladder.observe(ladder.rungs[1 if i < 300 else i % 4 == 0], 0.02)
+    assert ladder.shares() == {'640x480': 0.75, '480x352': 0.25, '320x256': 0}
+
+
+# What a rung is
+
+
+@pytest.mark.parametrize('own', EXITS)
+def test_rungs_of_icnet_are_its_exits(own):
+    segmenter = small_segmenter(exit=own)
+    said = []
+    ladder = make_ladder(segmenter, [(48, 64), (30, 40)], said.append)
+    assert ladder.rungs[0].segmenter is segmenter
+    assert [rung.name for rung in ladder.rungs] == [*reversed(EXITS[: EXITS.index(own) + 1])]
+    assert said[-1].startswith(f'rungs: {own} ')
+    image = picture((48, 64))
+    masks = []
+    for rung in ladder.rungs:
+        assert rung.seconds > 0
+        built = small_segmenter(exit=rung.name)
+        mask = rung.segmenter.predict(image).labels
+        np.testing.assert_array_equal(mask, built.predict(image).labels)
+        masks.append(mask)
+    assert all((a != b).any() for a, b in pairwise(masks))
+
+
+def test_rungs_of_other_networks_are_input_sizes():
+    segmenter = small_segmenter(name='bisenetv2', size=(96, 160))
+    ladder = make_ladder(segmenter, [(48, 64)], lambda line: None)
+    assert [rung.name for rung in ladder.rungs] == ['160x96', '128x64', '96x64']
+    image = picture((48, 64))
+    for rung in ladder.rungs:
+        width, height = map(int, rung.name.split('x'))
+        built = Segmenter(
+            segmenter.checkpoint, input_height=height, input_width=width, device='cpu',
+            backend='torch', precision='fp32',
+        )  # fmt: skip
+        found = rung.segmenter.predict(image).labels
+        np.testing.assert_array_equal(found, built.predict(image).labels)
+
+
+@pytest.mark.parametrize(
+    ('name', 'size', 'rungs'),
+    [
+        ('bisenetv2', (480, 640), ['640x480', '480x352', '320x256']),
+        ('bisenetv2', (64, 64), ['64x64', '32x32']),
+        ('bisenetv2', (32, 32), ['32x32']),
+        ('pspnet50', (129, 257), ['257x129', '193x97', '129x65']),
+    ],
+)
+def test_sizes_are_what_strides_divide(name, size, rungs):
+    segmenter = small_segmenter(name=name, size=size)
+    ladder = make_ladder(segmenter, [], lambda line: None)
+    assert [rung.name for rung in ladder.rungs] == rungs
+
+
+def test_pytorch_holds_the_weights_once():
+    ladder = make_ladder(small_segmenter(), [(48, 64)], lambda line: None)
+    deepest, *others = (dict(r.segmenter.engine._network.named_parameters()) for r in ladder.rungs)
+    for weights in others:
+        alike = [n for n, w in weights.items() if n in deepest]
+        assert len(alike) > 50
+        assert all(weights[n].data_ptr() == deepest[n].data_ptr() for n in alike)
+        # Of its own it has the classifier of its exit.
+        assert {n.rpartition('.')[0].split('.')[-1] for n in weights.keys() - alike} == {'guide'}
+
+
+@pytest.mark.parametrize('leaves', EXITS)
+def test_a_deployed_exit_carries_what_runs(leaves):
+    checkpoint = small_checkpoint(exit=leaves)
+    deployed = Deployed(checkpoint)
+    ran = set()
+    for name, module in deployed.named_modules():
+        module.register_forward_hook(lambda *_, name=name: ran.add(name))
+    deployed(torch.zeros(1, *SIZE, 3, dtype=torch.uint8))
+    weights = {name.rpartition('.')[0] for name, _ in deployed.named_parameters()}
+    assert weights - {'mean', 'std'} <= ran
+    # The checkpoint's own is whole, and so are all that share its weights.
+    assert checkpoint.network.ending('sub124').forward_train(torch.randn(2, 3, *SIZE))
+
+
+def test_an_exit_of_a_network_shares_its_weights_and_leaves_it_alone():
+    network = small_checkpoint().network
+    early = network.ending('sub4')
+    assert (network.exit, early.exit) == ('sub124', 'sub4')
+    assert all(a is b for a, b in zip(network.parameters(), early.parameters(), strict=True))
+    with pytest.raises(ValueError, match='sub4, sub24, sub124'):
+        network.ending('sub8')
+
+
+def test_8_bit_ranges_of_what_an_exit_does_not_run_are_left_alone():
+    whole = small_checkpoint()
+    pixels = torch.from_numpy(picture())[None]
+    ranges = calibrate(whole, [pixels])
+    assert {'shallow.1.0', 'fusion12.refine.0'} <= ranges.keys()
+    for leaves in EXITS:
+        deployed = Deployed(small_checkpoint(exit=leaves))
+        quantized = quantize(deployed, ranges)
+        rounded = [m for m in quantized.modules() if isinstance(m, QuantizedConv)]
+        running = {n for n, _ in deployed.network.named_modules()}
+        assert len(rounded) == len(running & ranges.keys()) > 20
+        exact, found = deployed(pixels), quantized(pixels)
+        assert 0 < (found - exact).norm() < 0.5 * exact.norm()
+
+
+def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
+    pytest.importorskip('openvino')
+    monkeypatch.setenv('SEG_ROS_CACHE', str(tmp_path))
+    image = picture((48, 64))
+    masks = {}
+    for turn in ('built', 'from the cache'):
+        said = []
+        ladder = make_ladder(small_segmenter('openvino', 'int8'), [(48, 64)], said.append)
+        masks[turn] = [rung.segmenter.predict(image).labels for rung in ladder.rungs]
+        assert sum('built' in line for line in said) == (2 if turn == 'built' else 0)
+        assert {r.segmenter.precision for r in ladder.rungs} == {'int8'}
+    assert len(list(tmp_path.glob(f'*{cache.SUFFIX}'))) == 3
+    np.testing.assert_array_equal(masks['built'], masks['from the cache'])
+    assert all((a != b).any() for a, b in pairwise(masks['built']))

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 IGNORE = 255
 """Id of an unlabeled pixel, in label images, masks and losses alike."""
 
+MAX_NAME = 100
+"""Characters of a class's name."""
+
 Palette = tuple[tuple[int, int, int], ...]
 
 
@@ -34,9 +37,10 @@ class LabelSet:
     """
     The classes of a network or a data set, in the order of their ids.
 
-    :param names: one unique name a class.
+    :param names: one unique name a class, that can be shown in a line.
     :param palette: one (red, green, blue) a class, 0 to 255.
-    :raises ValueError: names and colours do not pair up, or a name comes twice.
+    :raises ValueError: names and colours do not pair up, a name comes twice or cannot be shown, or
+        a colour is none.
     """
 
     names: tuple[str, ...]
@@ -52,6 +56,21 @@ class LabelSet:
             raise ValueError(
                 f'expected 1 to {IGNORE} classes with different names; found {self.names}'
             )
+
+        # They go into logs, messages and reports, where a control character may be an order.
+        for name in self.names:
+            if (
+                not isinstance(name, str)
+                or not name.isprintable()
+                or not 0 < len(name) <= MAX_NAME
+            ):
+                raise ValueError(
+                    f'expected class names of 1 to {MAX_NAME} printable characters; found '
+                    f'{name!r:.200}'
+                )
+        for color in self.palette:
+            if not all(isinstance(value, int) and 0 <= value <= 255 for value in color):
+                raise ValueError(f'expected colours of 0 to 255; found {color!r:.200}')
 
     def __len__(self) -> int:
         return len(self.names)

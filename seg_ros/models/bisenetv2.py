@@ -13,6 +13,7 @@ from .layers import conv_bn, initialise, SegmentationNetwork, spatial_size
 EXPANSION = 6
 DETAIL_WIDTHS = (64, 64, 128)
 SEMANTIC_WIDTHS = (16, 32, 64, 128)
+MAX_DEPTH = 16
 
 
 class Stem(nn.Module):
@@ -111,7 +112,8 @@ class BiSeNetV2(SegmentationNetwork):
     :param head_width: channels of the main head; the paper's tables fit 1024, speed asks for less.
     :param booster_width: channels of the booster heads, which exist in training only.
     :param alpha: width multiplier.
-    :param depth: depth multiplier d.
+    :param depth: depth multiplier d, 1 to 16.
+    :raises ValueError: another depth, which would take for ever to build.
     """
 
     training_only = ('boosters',)
@@ -126,6 +128,8 @@ class BiSeNetV2(SegmentationNetwork):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        if not 1 <= depth <= MAX_DEPTH:
+            raise ValueError(f'expected a depth of 1 to {MAX_DEPTH}; found {depth}')
         d1, d2, d3 = (round(width * alpha) for width in DETAIL_WIDTHS)
         stem, s3, s4, s5 = (round(width * alpha) for width in SEMANTIC_WIDTHS)
 

@@ -98,21 +98,19 @@ def _frames(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
         yield Problem(
             WARN, f'{failed:.1%} of the frames failed, the last with: {known["last failure"]}'
         )
-    if limits.max_age_ms:
-        if _exceeds(age, limits.max_age_ms):
-            yield Problem(
-                WARN,
-                f'p95 of the age at publish is {age:.0f} ms; expected at most '
-                f'{limits.max_age_ms}. Look at transport (doc/transport.md), then at the network '
-                '(doc/latency.md)',
-            )
-        if known['ages not believed']:
-            yield Problem(
-                WARN,
-                f'{known["ages not believed"]} frames have stamps that do not go with the '
-                "node's clock, so their age is not known. Set use_sim_time on both or none, and "
-                'let the computers agree on the time (chrony, PTP)',
-            )
+    if (doubted := known['ages not believed']) and (limits.max_age_ms or late):
+        yield Problem(
+            WARN,
+            f"{doubted} frames have stamps that do not go with the node's clock, so nobody knows "
+            'their age. Set use_sim_time on both or none, and let the computers agree on the '
+            'time (chrony, PTP)',
+        )
+    if limits.max_age_ms and _exceeds(age, limits.max_age_ms):
+        yield Problem(
+            WARN,
+            f'p95 of the age at publish is {age:.0f} ms; expected at most {limits.max_age_ms}. '
+            'Look at transport (doc/transport.md), then at the network (doc/latency.md)',
+        )
     if _exceeds(late, limits.max_late):
         yield Problem(
             WARN,

@@ -43,7 +43,7 @@ def cuda_memory(device: str) -> dict[str, float | str]:
     try:
         free, total = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_allocated(device)
-    except RuntimeError as error:
+    except Exception as error:  # of a device that is gone there are many
         return {'device memory': f'unknown: {error}'}
     megabytes = {'held': held, 'free': free, 'in all': total}
     return {f'device memory {name} (MB)': size / 2**20 for name, size in megabytes.items()}

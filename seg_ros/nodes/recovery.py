@@ -94,6 +94,7 @@ class Recovery:
         if self._in_a_row < FAILURES or self._rebuilding:
             return
         self._rebuilding = True
+        self.problem, self.failed = reason, True
         if monotonic() - self._last_rebuild > STABLE:
             self._rebuilds = 0
         # What fell back and fails, too, shall no longer be returned from.

@@ -1,0 +1,151 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a network that fails, without a graph and without a network."""
+
+import logging
+from threading import Event
+
+from node_fixtures import wait_until
+import pytest
+
+from seg_ros.nodes import recovery as recovery_module
+from seg_ros.nodes.recovery import FAILURES, Recovery
+
+ASKED = {'model': 'm', 'device': 'cuda:0', 'backend': 'auto', 'precision': 'fp16'}
+ON_CPU = {**ASKED, 'device': 'cpu', 'precision': 'auto'}
+SAFE = {**ASKED, 'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
+
+
+class Node:
+    """As much of the node as a recovery sees: it loads what works, and puts it in force."""
+
+    def __init__(self):
+        self.broken = []
+        self.tried = []
+        self.in_force = ASKED
+        self.gate = Event()
+        self.gate.set()
+        self.recovery = Recovery(self.load, self.install, logging.getLogger('test'))
+
+    def load(self, values):
+        self.tried.append(values)
+        assert self.gate.wait(10)
+        if values in self.broken:
+            raise RuntimeError(f'no {values["device"]} today')
+        return values
+
+    def install(self, values, cancelled):
+        if not cancelled.is_set():
+            self.in_force = values
+
+    def fail(self, times=FAILURES, values=ASKED):
+        for _ in range(times):
+            self.recovery.failing(values, values['device'], 'the network fails: boom')
+
+
+@pytest.fixture
+def node(monkeypatch):
+    monkeypatch.setattr(recovery_module, 'PAUSES', (0.02, 0.08))
+    monkeypatch.setattr(recovery_module, 'RETURN_PAUSES', (0.05, 0.2))
+    node = Node()
+    yield node
+    node.recovery.stop()
+
+
+def healthy(node):
+    return not node.recovery.problem and not node.recovery.failed
+
+
+def test_failures_that_are_not_in_a_row_change_nothing(node):
+    for _ in range(10):
+        node.fail(FAILURES - 1)
+        node.recovery.succeeded()
+    assert node.tried == []
+    assert healthy(node)
+
+
+def test_after_several_in_a_row_it_is_built_anew_and_meanwhile_there_is_none(node):
+    node.gate.clear()
+    node.fail()
+    assert wait_until(lambda: node.tried == [ASKED])
+    assert node.in_force is None
+    assert node.recovery.failed
+    assert 'boom: the network is built anew' in node.recovery.problem
+    node.fail(10)  # of frames that come meanwhile
+    node.gate.set()
+    assert wait_until(lambda: node.in_force is ASKED and healthy(node))
+    assert node.tried == [ASKED]
+
+
+def test_a_device_that_is_gone_is_left_for_the_cpu_and_tried_again(node):
+    node.broken = [ASKED]
+    node.fail()
+    assert wait_until(lambda: node.in_force == ON_CPU)
+    assert wait_until(lambda: 'Trying again' in node.recovery.problem)
+    assert not node.recovery.failed
+    assert 'no cuda:0 today: falling back to the CPU' in node.recovery.problem
+    assert wait_until(lambda: node.tried.count(ASKED) >= 3)
+    assert node.in_force == ON_CPU
+    node.broken = []
+    assert wait_until(lambda: node.in_force is ASKED and healthy(node))
+
+
+def test_what_works_on_no_frame_falls_back_step_by_step(node):
+    node.fail()
+    assert wait_until(lambda: node.in_force is ASKED and healthy(node))
+    node.broken = [ASKED]
+    node.fail()
+    assert wait_until(lambda: node.in_force == ON_CPU)
+    assert wait_until(lambda: 'Trying again' in node.recovery.problem)
+    node.fail(values=ASKED)
+    assert wait_until(lambda: node.in_force == SAFE)
+    assert not node.recovery.failed or wait_until(lambda: not node.recovery.failed)
+
+
+def test_where_nothing_works_it_is_an_error_and_tried_ever_more_rarely(node):
+    node.broken = [ASKED, ON_CPU, SAFE]
+    node.fail()
+    assert wait_until(lambda: node.tried[2:].count(SAFE) >= 4)
+    assert node.tried[:3] == [ASKED, ON_CPU, SAFE]
+    assert node.in_force is None
+    assert node.recovery.failed
+    node.broken = [ASKED]
+    assert wait_until(lambda: node.in_force == SAFE)
+    assert wait_until(lambda: not node.recovery.failed)
+
+
+def test_on_a_cpu_there_is_only_pytorch_to_fall_back_to(node):
+    asked = {**ASKED, 'device': 'cpu', 'precision': 'bf16'}
+    safe = {**asked, 'backend': 'torch', 'precision': 'fp32'}
+    node.broken = [asked]
+    node.fail(values=asked)
+    assert wait_until(lambda: node.in_force == safe)
+    assert node.tried[:2] == [asked, safe]
+
+
+def test_who_takes_another_network_meanwhile_wins(node):
+    node.gate.clear()
+    node.fail()
+    assert wait_until(lambda: node.in_force is None)
+    node.recovery.reset()
+    node.in_force = 'another'
+    node.gate.set()
+    node.recovery.stop()
+    assert node.in_force == 'another'
+    assert healthy(node)
+
+
+def test_an_old_recovery_does_not_undo_a_newer_one(node):
+    """The fallback fails while what was asked for is being tried again."""
+    node.broken = [ASKED]
+    node.fail()
+    assert wait_until(lambda: node.in_force == ON_CPU)
+    node.broken = []
+    count = len(node.tried)
+    node.gate.clear()
+    assert wait_until(lambda: len(node.tried) > count)  # it is at the return
+    node.fail()
+    node.gate.set()
+    assert wait_until(lambda: SAFE in node.tried)
+    assert wait_until(lambda: node.in_force in (SAFE, ASKED))
+    assert wait_until(lambda: not node.recovery.failed)

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a network that fails, without a graph and without a network."""
 
-import logging
 from threading import Event
 
 from node_fixtures import wait_until
 import pytest
+from rclpy.logging import get_logger
 
 from seg_ros.nodes import recovery as recovery_module
 from seg_ros.nodes.recovery import FAILURES, Recovery
@@ -25,7 +25,7 @@ class Node:
         self.in_force = ASKED
         self.gate = Event()
         self.gate.set()
-        self.recovery = Recovery(self.load, self.install, logging.getLogger('test'))
+        self.recovery = Recovery(self.load, self.install, get_logger('test'))
 
     def load(self, values):
         self.tried.append(values)

@@ -180,8 +180,11 @@ class Recovery:
         if cancelled.is_set():
             return
         self.problem, self.failed = problem, failed
-        if problem:
-            (self._logger.error if failed else self._logger.warning)(problem)
+        # Two calls, since rclpy takes each place in the code for one severity.
+        if problem and failed:
+            self._logger.error(problem)
+        elif problem:
+            self._logger.warning(problem)
 
 
 def _free_memory() -> None:

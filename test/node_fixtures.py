@@ -247,7 +247,7 @@ class Diagnostics:
     def statuses(self, name: str) -> list[DiagnosticStatus]:
         """Return all so far of one name, such as ``network`` or ``camera front``."""
         wanted = self._prefix + name
-        return [s for array_ in self._heard[:] for s in array_.status if s.name.endswith(wanted)]
+        return [s for each in self._heard[:] for s in each.status if s.name.endswith(wanted)]
 
     def after(self, name: str) -> DiagnosticStatus:
         """Return the second status from now on: all in it is of now."""
@@ -272,24 +272,27 @@ class Diagnostics:
         """Return a value of the latest status."""
         return {v.key: v.value for v in self.statuses(name)[-1].values}[key]
 
-    def counts(self, camera: str) -> dict[str, int]:
+    def counts(self, *cameras: str) -> dict[str, int]:
         """
-        Return a camera's counts when nothing is under way.
+        Return the counts of cameras, together, when nothing is under way.
 
         Every image that was received was then answered, replaced, too old or failed.
         """
 
         def now() -> dict[str, int]:
-            values = {v.key: v.value for v in self.after(f'camera {camera}').values}
-            return {name: int(values[name.replace('_', ' ')]) for name in COUNTS}
+            self.after(f'camera {cameras[0]}')
+            found = dict.fromkeys(COUNTS, 0)
+            for camera in cameras:
+                values = {v.key: v.value for v in self.statuses(f'camera {camera}')[-1].values}
+                for name in COUNTS:
+                    found[name] += int(values[name.replace('_', ' ')])
+            return found
 
-        found = [now()]
-        for _ in range(10):
+        found = [now(), now()]
+        while found[-1] != found[-2]:
+            assert len(found) < 20, f'not quiet: {found}'
             found.append(now())
-            if found[-1] == found[-2]:
-                break
         counts = found[-1]
-        assert counts == found[-2], f'not quiet: {found}'
         assert counts['received'] == sum(counts[name] for name in COUNTS[1:]), counts
         return counts
 

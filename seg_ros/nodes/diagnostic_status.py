@@ -48,7 +48,7 @@ def make_status(
     return DiagnosticStatus(
         level=found[0].level if found else OK,
         name=name,
-        message='; '.join(problem.text for problem in found) or otherwise,
+        message=' | '.join(problem.text for problem in found) or otherwise,
         hardware_id=hardware_id,
         values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
     )

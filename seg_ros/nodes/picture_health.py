@@ -39,7 +39,7 @@ def look(image: Image) -> Look:
     :param image: uint8 RGB, (H, W, 3), with any strides.
     """
     height, width = image.shape[:2]
-    pixels = np.ascontiguousarray(image[:: -(-height // POINTS), :: -(-width // POINTS)])
+    pixels = image[:: -(-height // POINTS), :: -(-width // POINTS)].copy()
     white = cv2.countNonZero(cv2.inRange(pixels, (WHITE,) * 3, (255,) * 3))
     seen = pixels.shape[0] * pixels.shape[1]
     return Look(pixels, sum(cv2.mean(pixels)[:3]) / 3, white / seen)

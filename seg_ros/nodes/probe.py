@@ -19,6 +19,7 @@ import numpy as np
 from ..inference.image_file import encode_image
 from ..inference.image_file import Image as Array
 from ..inference.run_length import encode
+from .deadline_trial import DeadlineTrial
 from .trials import BOTH, Fleet, known, median, one_way, raw, Size, Times, transports, Turns
 
 Row = dict[str, Any]
@@ -222,6 +223,47 @@ def camera_rows(
             )
         )
     return rows
+
+
+def deadline_rows(
+    picture: Array,
+    *,
+    size: Size = (480, 640),
+    model: str = 'bisenetv2_camvid',
+    parameters: Mapping[str, Any] | None = None,
+    deadline_ms: int = 0,
+    rate: float = 0.0,
+    rounds: int = 5,
+) -> tuple[list[Row], dict[str, Any]]:
+    """
+    Measure how many masks come in time beside a load that comes and goes.
+
+    :param parameters: as of :func:`end_to_end_rows`.
+    :param deadline_ms: as of :class:`.deadline_trial.DeadlineTrial`, as are ``rate`` and
+        ``rounds``.
+    :returns: a row for the node with the deadline and one for its network's full depth, and all
+        that was found: see :meth:`.deadline_trial.DeadlineTrial.facts`.
+    """
+    trial = DeadlineTrial(picture, size, model, parameters or {}, deadline_ms, rate, rounds)
+    facts = trial.facts()
+    rows = []
+    for run in facts['runs']:
+        rungs = ', '.join(f'{rung} {share:.0%}' for rung, share in run['rungs'].items())
+        rows.append(
+            _row(
+                'deadline',
+                [age for _, age, _ in run['frames']],
+                **trial.network,
+                inside='age of the masks when another process receives them',
+                notes=f'{run["name"]}; within {trial.deadline_ms} ms '
+                f'{run["in_time_of_sent"]:.1%} of {len(run["frames"])} images, '
+                f'{run["in_time_of_answered"]:.1%} of the masks; {rungs}; '
+                f'{trial.rate:.3g} images/s; by turns without load and beside {trial.busy} busy '
+                f'processes, which make the engine {trial.slower:.1f} times as slow; masks of '
+                f'full depth without load are {trial.age_ms:.1f} ms old',
+            )
+        )
+    return rows, facts
 
 
 def _arrived(times: Times) -> str:

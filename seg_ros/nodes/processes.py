@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
@@ -151,6 +152,7 @@ def traffic(
     environment: Environment,
     reliability: str = 'reliable',
     keep: bool = True,
+    told_apart: bool = False,
 ) -> Helper:
     """Start a :class:`.traffic.Traffic`, whose parameters these are."""
     arguments = {
@@ -158,8 +160,23 @@ def traffic(
         'heard': heard if isinstance(heard, Mapping) else dict.fromkeys(heard, False),
         'reliability': reliability,
         'keep': keep,
+        'told_apart': told_apart,
     }
     return Helper('traffic', arguments, environment)
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Let so many processes do nothing but take the processor's time; they end with this one."""
+    work = f'import os\nwhile os.getppid() == {os.getpid()}: pass'
+    running = [subprocess.Popen([sys.executable, '-c', work]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

@@ -108,7 +108,8 @@ def describe(ladder: Ladder) -> str:
     """Return in words what runs."""
     segmenter = ladder.rungs[0].segmenter
     height, width = segmenter.input_size
-    depths = f' or {", ".join(r.name for r in ladder.rungs[1:])}' if ladder.rungs[1:] else ''
+    names = [rung.name for rung in ladder.rungs]
+    depths = f' ({", ".join(names)} as time allows)' if len(names) > 1 else ''
     return (
         f'{len(segmenter.labels)} classes, input {width}x{height}{depths}, {segmenter.backend} in '
         f'{segmenter.precision} on {segmenter.device}'

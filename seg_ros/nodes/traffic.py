@@ -20,6 +20,7 @@ import sys
 from threading import Condition, Thread
 from time import monotonic_ns, perf_counter, sleep, time_ns
 from typing import Any, TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 import rclpy
@@ -47,6 +48,7 @@ class Traffic:
     :param heard: topics to listen to, and whether they are compressed.
     :param reliability: reliable or best_effort, of the images sent and of all that is heard.
     :param keep: whether this process keeps its memory (:func:`.memory.keep_memory`).
+    :param told_apart: whether to keep a checksum of what comes, for :meth:`checksums`.
     """
 
     def __init__(
@@ -55,9 +57,12 @@ class Traffic:
         heard: Mapping[str, bool],
         reliability: str,
         keep: bool,
+        told_apart: bool = False,
     ) -> None:
         if keep:
             keep_memory()
+        self._told_apart = told_apart
+        self._checksums: dict[str, dict[int, int]] = {topic: {} for topic in heard}
         self._came: dict[str, dict[int, int]] = {topic: {} for topic in heard}
         self._arrived = Condition()
         self._context = Context()
@@ -132,6 +137,13 @@ class Traffic:
                 self._came[topic].clear()
         return moments
 
+    def checksums(self, topic: str) -> list[tuple[int, int]]:
+        """Return, and forget, stamp and checksum of what has come on a topic."""
+        with self._arrived:
+            found = sorted(self._checksums[topic].items())
+            self._checksums[topic].clear()
+        return found
+
     def close(self) -> None:
         """Leave the graph."""
         try_shutdown(context=self._context)
@@ -145,9 +157,12 @@ class Traffic:
         return stamp, moment
 
     def _keep(self, topic: str, message: Image | CompressedImage) -> None:
-        moment, stamp = monotonic_ns(), message.header.stamp
+        moment = monotonic_ns()
+        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         with self._arrived:
-            self._came[topic].setdefault(stamp.sec * 10**9 + stamp.nanosec, moment)
+            self._came[topic].setdefault(stamp, moment)
+            if self._told_apart:
+                self._checksums[topic][stamp] = crc32(message.data)
             self._arrived.notify_all()
 
     def _spin(self, executor: SingleThreadedExecutor) -> None:
@@ -186,6 +201,15 @@ class Network:
             self._segmenter.predict(self._picture)
             times.append(1e3 * (perf_counter() - start))
         return times
+
+    def rungs(self) -> dict[str, int]:
+        """Return the checksum of the mask of each rung of its ladder, the deepest first."""
+        from ..inference.deadline import make_ladder
+
+        ladder = make_ladder(self._segmenter, [self._picture.shape[:2]], lambda line: None)
+        return {
+            rung.name: crc32(rung.segmenter.predict(self._picture).labels) for rung in ladder.rungs
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return what it runs on."""

@@ -87,18 +87,18 @@ def one_way(
     heard = {topic: 'format' in content for topic, content in zip(topics, contents)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        sent = dict(zip(topics, _write(folder, contents)))
+        sent = dict(zip(topics, in_files(folder, contents)))
         listener = stack.enter_context(traffic({}, heard, theirs, reliability, keep))
         sender = stack.enter_context(traffic(sent, (), ours, reliability, keep))
         # The smallest arrives in any case, and all are found at once.
         smallest = topics[np.argmin([len(content['data']) for content in contents])]
-        _meet(sender, [smallest], listener, [smallest])
+        meet(sender, [smallest], listener, [smallest])
         found = []
         for topic in topics:
             count = DISCARDED + frames
             published = sender.call('send', [topic], count, rate)[topic]
             came = listener.call('hear', [topic], QUIET, count)[topic]
-            found.append(_times(published[DISCARDED:], came))
+            found.append(times_of(published[DISCARDED:], came))
     return found
 
 
@@ -129,18 +129,18 @@ class Turns:
         self.engine: Times = []
         ours, theirs = transports()[transport]
         given = {'model': model, 'cameras': ['probed'], **parameters}
-        (image, mask), bare = _topics('probed'), _topics('relayed')
+        (image, mask), bare = topics_of('probed'), topics_of('relayed')
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            network = stack.enter_context(_network(folder, picture, size, model, parameters))
-            self.network = _about(network, model, size)  # before others want the processor
+            network = stack.enter_context(start_network(folder, picture, size, model, parameters))
+            self.network = about(network, model, size)  # before others want the processor
             node = stack.enter_context(Program('segmentation_node', given, theirs))
             relay = stack.enter_context(Program('relay', {'cameras': ['relayed']}, theirs))
-            (message,) = _write(folder, [_camera(picture, size)])
+            (message,) = in_files(folder, [camera_message(picture, size)])
             sent = dict.fromkeys((image, bare[0]), message)
             camera = stack.enter_context(traffic(sent, (mask, bare[1]), ours))
-            _meet(camera, [bare[0]], camera, [bare[1]], relay)
-            _meet(camera, [image], camera, [mask], node)
+            meet(camera, [bare[0]], camera, [bare[1]], relay)
+            meet(camera, [image], camera, [mask], node)
             while len(self.node) < frames:
                 count = min(BLOCK, frames - len(self.node)) + DISCARDED
                 self.node += camera.call('ask', image, mask, count, PAUSE, PATIENCE)[DISCARDED:]
@@ -172,22 +172,22 @@ class Fleet:
         seconds: float,
     ) -> None:
         names = [f'probed_{i}' for i in range(count)]
-        images, masks = zip(*map(_topics, names))
+        images, masks = zip(*map(topics_of, names))
         given = {'model': model, 'cameras': names, **parameters}
         profile = profile_environment()
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            with _network(folder, picture, size, model, parameters) as network:
-                self.network = _about(network, model, size)
+            with start_network(folder, picture, size, model, parameters) as network:
+                self.network = about(network, model, size)
             node = stack.enter_context(Program('segmentation_node', given, profile))
-            (message,) = _write(folder, [_camera(picture, size)])
+            (message,) = in_files(folder, [camera_message(picture, size)])
             sender = stack.enter_context(traffic(dict.fromkeys(images, message), (), profile))
             listener = stack.enter_context(traffic({}, masks, profile))
-            _meet(sender, images, listener, masks, node)
+            meet(sender, images, listener, masks, node)
             published = sender.call('send', images, round(rate * seconds), rate)
             came = listener.call('hear', masks, QUIET)
             self.memory_mb = node.memory_mb()
-        self.ages = [_times(published[image], came[mask]) for image, mask in zip(images, masks)]
+        self.ages = [times_of(published[image], came[mask]) for image, mask in zip(images, masks)]
 
 
 def raw(pixels: Array) -> dict[str, Any]:
@@ -212,17 +212,17 @@ def median(times: Times) -> float:
     return float(np.median(known(times))) if known(times) else float('nan')
 
 
-def _topics(camera: str) -> tuple[str, str]:
+def topics_of(camera: str) -> tuple[str, str]:
     """Return the topics of a camera's images and of their masks."""
     return f'/{camera}/image_raw', f'/{camera}/segmentation/mask'
 
 
-def _camera(picture: Array, size: Size) -> dict[str, Any]:
+def camera_message(picture: Array, size: Size) -> dict[str, Any]:
     """Return what a camera sends of an RGB picture."""
     return raw(cv2.cvtColor(cv2.resize(picture, size[::-1]), cv2.COLOR_RGB2BGR))
 
 
-def _write(folder: Path, contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def in_files(folder: Path, contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages with a file in place of their data, as another process takes them."""
     messages = []
     for i, content in enumerate(contents):
@@ -232,7 +232,7 @@ def _write(folder: Path, contents: Sequence[Mapping[str, Any]]) -> list[dict[str
     return messages
 
 
-def _network(
+def start_network(
     folder: Path, picture: Array, size: Size, model: str, parameters: Mapping[str, Any]
 ) -> Helper:
     """Start a process with the engine alone; it takes a picture of this size."""
@@ -242,14 +242,14 @@ def _network(
     return Helper('network', {'picture': str(path), 'settings': {'model': model, **settings}}, {})
 
 
-def _about(network: Helper, model: str, size: Size) -> dict[str, Any]:
+def about(network: Helper, model: str, size: Size) -> dict[str, Any]:
     """Return what a row says of a network, once that is loaded."""
-    about = network.call('describe')
-    resized = list(size) != about['input_size']
-    return {'network': model, 'image_size': list(size), 'resize': resized, **about}
+    facts = network.call('describe')
+    resized = list(size) != facts['input_size']
+    return {'network': model, 'image_size': list(size), 'resize': resized, **facts}
 
 
-def _meet(
+def meet(
     sender: Helper,
     images: Sequence[str],
     listener: Helper,
@@ -277,7 +277,7 @@ def _meet(
             met[topic] += len(came)
 
 
-def _times(published: Moments, came: Moments) -> Times:
+def times_of(published: Moments, came: Moments) -> Times:
     """Return how long what was published took, by stamps."""
     moments: dict[int, int] = dict(came)
     return [

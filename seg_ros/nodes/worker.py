@@ -166,11 +166,13 @@ class Worker:
         labels = with_palette(segmenter.labels, values['palette'])
         opacity = values['overlay_opacity']
         by_hand = segmenter.device == 'cpu' or not settings.ego_masks.keys().isdisjoint(images)
+        # Of the deepest, as a mask's size must not change with the rung.
+        network_size = ladder.rungs[0].segmenter.input_size
         results = segmenter.predict(
             list(images.values()),
             confidence='confidence' in heard,
             confidence_threshold=values['confidence_threshold'],
-            output_size=segmenter.input_size if values['output_size'] == 'network' else None,
+            output_size=network_size if values['output_size'] == 'network' else None,
             # A GPU draws as it goes; a CPU lets the mask out first, and knows the ego mask.
             paint=None if by_hand else paint_for(heard, labels, opacity),
         )

@@ -3,25 +3,33 @@
 """What /diagnostics says, by a clock that stands still until it is told to go on."""
 
 from dataclasses import replace
+from hashlib import sha256
+from itertools import pairwise
 import os
 from pathlib import Path
 import shutil
 import subprocess
 import sys
-from threading import Thread
+from threading import Event, Thread
 import tracemalloc
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_fixtures import make_checkpoint
 import numpy as np
 import pytest
+import torch
 
+from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, shipped_models
 from seg_ros.inference.segmentation import Segmentation
-from seg_ros.nodes.dds_profile import check_profile
+from seg_ros.inference.segmenter import Segmenter
+from seg_ros.nodes.dds_profile import check_profile, TRANSPORTS_VARIABLE
 from seg_ros.nodes.diagnostic_status import make_status, Problem
 from seg_ros.nodes.health import CameraHealth, NetworkHealth, Thresholds
+from seg_ros.nodes.model_file import ModelFile
 from seg_ros.nodes.parameters import PARAMETERS
 from seg_ros.nodes.picture_health import look
 from seg_ros.nodes.process_facts import cuda_memory, process_facts
+from seg_ros.nodes.processes import PROFILE_VARIABLES
 from seg_ros.nodes.recent import percentile
 
 OK, WARN, ERROR, STALE = (
@@ -750,7 +758,7 @@ def test_a_device_that_does_not_answer_is_a_value_not_an_error():
         facts = cuda_memory('cuda')
         assert 0 < facts['device memory free (MB)'] <= facts['device memory in all (MB)']
         return
-    (key, value), = cuda_memory('cuda').items()
+    ((key, value),) = cuda_memory('cuda').items()
     assert key == 'device memory' and value.startswith('unknown: ')
 
 

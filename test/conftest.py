@@ -7,6 +7,7 @@ from contextlib import suppress
 import fcntl
 import os
 from pathlib import Path
+import signal
 import tempfile
 from typing import IO
 
@@ -32,6 +33,10 @@ if 'ROS_DOMAIN_ID' not in os.environ:
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_LOG_DIR', tempfile.mkdtemp(prefix='seg_ros_log_'))
 os.environ.setdefault('SEG_ROS_CACHE', tempfile.mkdtemp(prefix='seg_ros_cache_'))
+
+
+# A shell's background jobs ignore it, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='module')

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 import json
 from pathlib import Path
+from threading import Timer
 from time import sleep
 from typing import Any
 
@@ -34,6 +36,16 @@ from seg_ros.inference.segmenter import Segmenter
 FAULTY = Path(__file__).parent / 'faulty_node.py'
 SMALL = {'input_height': 32, 'input_width': 32, 'backend': 'torch', 'precision': 'fp32'}
 """A network that keeps nobody waiting."""
+
+LENIENT = {
+    'diagnostics__stale_ms': 600_000,
+    'diagnostics__frozen_ms': 600_000,
+    'diagnostics__min_brightness': 0.0,
+    'diagnostics__max_saturated': 1.0,
+    'diagnostics__max_low_confidence': 1.0,
+    'diagnostics__max_low_confidence_rise': 1.0,
+}
+"""What the pictures are like is no fault here."""
 
 NO_FAULT = {'kind': '', 'times': 0, 'device': '', 'bright': False, 'build': False}
 LOAD_PERIOD = 0.01
@@ -82,7 +94,14 @@ class TestCamera:
         return int(self._rig.diagnostics.value(f'camera {self.name}', what.replace('_', ' ')))
 
     def fail(self, image: np.ndarray) -> Image:
-        """Publish an image that fails, and wait until it has been counted."""
+        """Publish an image, and wait until the engine has failed on it."""
+        said = self._rig.said()
+        message = self.send(image)
+        said.wait_for('fault: ')
+        return message
+
+    def lose(self, image: np.ndarray) -> Image:
+        """Publish an image, and wait until it has been counted as failed."""
         before = self.counts()['failed']
         message = self.send(image)
         assert wait_until(lambda: self.count('failed') > before), 'it did not fail'
@@ -110,7 +129,7 @@ class Rig:
         self._control = folder / 'fault.json'
         self._edition = 0
         self.model = model
-        self.parameters = {'model': str(model), **SMALL, **parameters}
+        self.parameters = {'model': str(model), **SMALL, **LENIENT, **parameters}
         self.segmenter = Segmenter(model, **SMALL)
         self.break_it()
         self.node = NodeProcess(
@@ -122,27 +141,29 @@ class Rig:
         self._names = cameras
 
     def __enter__(self) -> Rig:
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self.node)
+            stack.callback(self.break_it)  # else one that hangs would not end
             self.node.wait_for_log(f'subscribing to /{self._names[-1]}/image_raw')
             self.peer = Peer()
+            stack.callback(self.peer.close)
             self.diagnostics = Diagnostics(self.peer)
             self.cameras = {name: TestCamera(self, name) for name in self._names}
-        except BaseException:
-            self.__exit__()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.break_it()
-        if hasattr(self, 'peer'):
-            self.peer.close()
-        self.node.__exit__()
+        self._stack.__exit__(*error)
 
     def break_it(self, kind: str = '', **fault: Any) -> None:
         """Let the engine have a fault, see faulty_node.py; by default none."""
         self._edition += 1  # the same fault again is another one
         content = {**NO_FAULT, 'kind': kind, **fault, 'edition': self._edition}
         write_atomically(self._control, json.dumps(content).encode())
+
+    def mend_after(self, seconds: float) -> None:
+        """Take the fault away in a moment."""
+        Timer(seconds, self.break_it).start()
 
     def set(self, **values: object) -> str:
         """Set parameters; return why not, empty if they are."""
@@ -169,10 +190,20 @@ class Rig:
         self.break_it()
         why = self.set(model=str(self.model), device='cpu', **SMALL)
         assert not why, why
+        response = self.reload()  # which also ends a recovery
+        assert response.success, response.message
         for camera in self.cameras.values():
             camera.ask(picture(1, 40, 60))
         self.diagnostics.wait_for('network', OK)
         assert self.node.running
+
+    def in_use(self) -> Segmenter:
+        """Return a segmenter like the one that answers, as /diagnostics tells."""
+        self.diagnostics.after('network')
+        engine = {
+            key: self.diagnostics.value('network', key) for key in ('backend', 'precision')
+        }
+        return Segmenter(self.model, **{**SMALL, **engine})
 
     def said(self) -> Said:
         return Said(self.node)

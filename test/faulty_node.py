@@ -25,6 +25,7 @@ from torch import Tensor
 from seg_ros.inference import segmenter
 from seg_ros.inference.backends.torch_engine import TorchEngine
 from seg_ros.inference.image_file import Image
+from seg_ros.inference.segmenter import Segmenter
 
 PRETENDED = 'cuda:0'
 BRIGHT = 200
@@ -94,7 +95,7 @@ class Faults:
         raise error(MESSAGES[kind])
 
 
-class FaultySegmenter(segmenter.Segmenter):
+class FaultySegmenter(Segmenter):
     """A segmenter that can pretend to be on CUDA; then several images are a batch."""
 
     faults: Faults
@@ -108,7 +109,7 @@ class FaultySegmenter(segmenter.Segmenter):
             self.engine.pretended_device = PRETENDED
 
     def _input(self, image: Image, size: tuple[int, int]) -> Tensor:
-        return segmenter.Segmenter._input(SimpleNamespace(device='cpu'), image, size)
+        return Segmenter._input(SimpleNamespace(device='cpu'), image, size)
 
 
 def break_engine(faults: Faults) -> None:
@@ -125,13 +126,15 @@ def break_engine(faults: Faults) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the node, its back-off a tenth as long."""
+    """Run the node, its pauses between attempts short."""
     control, *options = arguments
     FaultySegmenter.faults = Faults(Path(control))
     segmenter.Segmenter = FaultySegmenter
     break_engine(FaultySegmenter.faults)
-    from seg_ros.nodes import segmentation_node
+    from seg_ros.nodes import recovery, segmentation_node
 
+    recovery.PAUSES = 0.1, 0.5
+    recovery.RETURN_PAUSES = 1.0, 2.0
     sys.argv = [segmentation_node.__file__, *options]
     return segmentation_node.main()
 

@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 from threading import Thread
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.srv import SetParametersAtomically
+from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -148,9 +148,13 @@ class NodeProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def resources(self) -> dict[str, int]:
         """Return its threads, its open files, and its resident memory in kB."""
-        proc = Path(f'/proc/{self._process.pid}')
+        proc = Path(f'/proc/{self.pid}')
         status = dict(line.split(':', 1) for line in (proc / 'status').read_text().splitlines())
         return {
             'threads': int(status['Threads']),
@@ -162,6 +166,8 @@ class NodeProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if error[0]:
+            print(self.log)  # which pytest shows
         # Killed at once it would leave its shared memory behind, which later participants stumble
         # over.
         self._process.send_signal(signal.SIGINT)
@@ -215,12 +221,22 @@ class Peer:
                 self.node.destroy_subscription(subscription)
 
     def call(self, kind: type, service: str, request, timeout: float = 40.0):
-        """Call a service and return its response."""
+        """Call a service of a node and return its response."""
         client = self.node.create_client(kind, service)
         assert client.wait_for_service(20), f'nobody serves {service}'
+        self._meet(service.rpartition('/')[0], timeout)
         future = client.call_async(request)
         assert wait_until(future.done, timeout), f'no answer from {service}'
         return future.result()
+
+    def _meet(self, node: str, timeout: float) -> None:
+        """Wait until a node has found us: to whom it does not know yet its answers never come."""
+        client = self.node.create_client(GetParameters, f'{node}/get_parameters')
+        assert client.wait_for_service(20), f'there is no node {node}'
+        end = monotonic() + timeout
+        while not wait_until(client.call_async(GetParameters.Request()).done, 3):
+            assert monotonic() < end, f'no answer from {node}'
+        self.node.destroy_client(client)
 
     def set_parameters(self, node: str, **values: object):
         """Set parameters in one atomic call; return the result."""
@@ -250,9 +266,18 @@ class Diagnostics:
         return [s for each in self._heard[:] for s in each.status if s.name.endswith(wanted)]
 
     def after(self, name: str) -> DiagnosticStatus:
-        """Return the second status from now on: all in it is of now."""
-        before = len(self.statuses(name))
-        assert wait_until(lambda: len(self.statuses(name)) >= before + 2, 20), 'no diagnostics'
+        """Return the first status of a name that was made from now on, waiting for it."""
+        now, before = time(), len(self._heard)
+
+        def fresh() -> list[DiagnosticArray]:
+            # With simulated time the stamp says nothing: the second that comes was made after.
+            return [
+                each
+                for i, each in enumerate(self._heard[before:])
+                if each.header.stamp.sec + each.header.stamp.nanosec / 1e9 > now or i
+            ]
+
+        assert wait_until(lambda: fresh() and self.statuses(name), 20), 'no diagnostics'
         return self.statuses(name)[-1]
 
     def wait_for(self, name: str, level: bytes, pattern: str = '', timeout: float = 30.0) -> str:
@@ -288,13 +313,11 @@ class Diagnostics:
                     found[name] += int(values[name.replace('_', ' ')])
             return found
 
-        found = [now(), now()]
-        while found[-1] != found[-2]:
-            assert len(found) < 20, f'not quiet: {found}'
-            found.append(now())
-        counts = found[-1]
-        assert counts['received'] == sum(counts[name] for name in COUNTS[1:]), counts
-        return counts
+        for _ in range(20):
+            counts = now()
+            if counts['received'] == sum(counts[name] for name in COUNTS[1:]):
+                return counts
+        raise AssertionError(f'not all that was received was counted: {counts}')
 
 
 def stamp_of(message) -> tuple[int, int]:

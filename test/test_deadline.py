@@ -4,12 +4,16 @@
 
 from dataclasses import replace
 from itertools import pairwise
+import json
 
 import numpy as np
 import pytest
 import torch
 
+from seg_ros.__main__ import main
 from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.evaluation.benchmark.rows import read
+from seg_ros.evaluation.reports.deadline_plot import deadline_plot
 from seg_ros.inference.backends import cache
 from seg_ros.inference.checkpoint import Checkpoint
 from seg_ros.inference.deadline import CALM, Ladder, make_ladder, MEMORY, Rung
@@ -153,10 +157,10 @@ def test_the_deepest_that_fits_is_chosen_and_always_one():
     assert chosen == {
         float('inf'): '640x480', 1: '640x480', 0.05: '640x480', 0.04: '480x352', 0.02: '320x256'
     }  # fmt: skip
-    # Where nothing fits it is the cheapest, wherever that stands.
+    # Where nothing fits it is the last, though at the start it seemed no cheaper.
     assert [ladder.choose(left).name for left in (0.001, 0, -3)] == ['320x256'] * 3
-    odd = ladder_of({'deep': 0.03, 'cheap': 0.01, 'shallow but slow': 0.02})
-    assert odd.choose(0.001).name == 'cheap'
+    disturbed = ladder_of({'deep': 0.03, 'middle': 0.01, 'last': 0.01})
+    assert disturbed.choose(0.001).name == 'last'
 
 
 def test_a_rung_alone_needs_no_time():
@@ -188,8 +192,9 @@ def test_rungs_of_icnet_are_its_exits(own):
     assert said[-1].startswith(f'rungs: {own} ')
     image = picture((48, 64))
     masks = []
+    seconds = [rung.seconds for rung in ladder.rungs]
+    assert seconds == sorted(seconds, reverse=True) and seconds[-1] > 0
     for rung in ladder.rungs:
-        assert rung.seconds > 0
         built = small_segmenter(exit=rung.name)
         mask = rung.segmenter.predict(image).labels
         np.testing.assert_array_equal(mask, built.predict(image).labels)
@@ -290,3 +295,111 @@ def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob(f'*{cache.SUFFIX}'))) == 3
     np.testing.assert_array_equal(masks['built'], masks['from the cache'])
     assert all((a != b).any() for a, b in pairwise(masks['built']))
+
+
+# The benchmark
+
+
+def trial_module():
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    from seg_ros.nodes import deadline_trial
+
+    return deadline_trial
+
+
+def test_shares_in_time_are_of_what_was_sent_and_of_what_came():
+    in_time = trial_module().in_time
+    assert in_time([10.0, 50.0, None, 50.1, None], 50) == {
+        'in_time_of_sent': 0.4, 'in_time_of_answered': pytest.approx(2 / 3)
+    }  # fmt: skip
+    assert in_time([None, None], 50) == {'in_time_of_sent': 0, 'in_time_of_answered': 0}
+
+
+def test_rungs_share_the_masks_that_came():
+    trial = trial_module()
+    made = ['deep', 'deep', 'cheap', '', '?']
+    frames = [trial.Frame(i, 9.0 if name else None, name) for i, name in enumerate(made)]
+    assert trial.shares(frames, ['deep', 'middle', 'cheap']) == {
+        'deep': 0.5, 'middle': 0, 'cheap': 0.25, '?': 0.25
+    }  # fmt: skip
+    assert trial.shares(frames[3:4], ['deep']) == {'deep': 0}
+
+
+def test_the_load_is_what_makes_the_network_four_times_as_slow(monkeypatch):
+    """Each process makes this one slower by as much as it takes alone."""
+    trial = trial_module()
+    running = []
+
+    class Load:
+        def __init__(self, count):
+            self.count = count
+
+        def __enter__(self):
+            running.append(self.count)
+
+        def __exit__(self, *error):
+            running.append(0)
+
+    class Network:
+        def call(self, method, count, pause):
+            return [20.0 * (1 + sum(running[-1:]))] * count
+
+    monkeypatch.setattr(trial, 'busy_processes', Load)
+    assert trial.load_for(Network()) == (3, 4.0)
+    assert running[-1] == 0
+
+
+def found_of(frames, deadline=50, loaded=((1.0, 2.0),)):
+    trial = trial_module()
+    ages = [age for _, age, _ in frames]
+    run = {
+        'name': 'with the deadline', **trial.in_time(ages, deadline), 'loaded': loaded,
+        'rungs': trial.shares([trial.Frame(*f) for f in frames], ['deep', 'cheap']),
+        'frames': frames,
+    }  # fmt: skip
+    return {'deadline_ms': deadline, 'runs': [run]}
+
+
+def test_every_mask_is_in_the_plot_in_its_rungs_colour():
+    frames = [[0.0, 20.0, 'deep'], [1.0, 900.0, 'deep'], [1.5, 30.0, 'cheap'], [1.9, None, '']]
+    drawing = deadline_plot([found_of(frames)])
+    (axes,) = drawing.axes
+    drawn = {}
+    for line in axes.lines:
+        if line.get_marker() in '.x' and len(line.get_xdata()):
+            points = list(zip(line.get_xdata(), line.get_ydata()))
+            drawn.setdefault((line.get_marker(), line.get_color()), []).extend(points)
+    # Later than four deadlines is at the end of the axis.
+    assert list(drawn.values()) == [[(0.0, 20.0), (1.0, 200.0)], [(1.5, 30.0)], [(1.9, 0)]]
+    assert axes.get_title('left') == ('with the deadline: 50.0% of 4 images answered within 50 ms')
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys):
+    trial = trial_module()
+    paths = {name: tmp_path / name for name in ('a.json', 'a.svg', 'a.html')}
+    assert main([
+        'benchmark', 'deadline', '--sizes', '96x64', '--input-size', '128x96', '--rounds', '1',
+        '--device', 'cpu', '--backends', 'torch', '--precisions', 'fp32', '--deadline-ms', '300',
+        '--rate', '4', '--json', str(paths['a.json']), '--plot', str(paths['a.svg']),
+        '--report', str(paths['a.html']),
+    ]) == 0  # fmt: skip
+    rows = read(paths['a.json'])['results']
+    assert [(r.benchmark, r.network) for r in rows] == [('deadline', 'bisenetv2_camvid')] * 2
+    (found,) = json.loads(paths['a.json'].read_text())['deadlines']
+    assert (found['deadline_ms'], found['rate']) == (300, 4)
+    assert found['busy_processes'] >= 1 and found['slower'] > 0
+    fixed, ladder = found['runs']
+    assert (fixed['name'], ladder['name']) == (trial.FIXED, trial.LADDER)
+    for run in fixed, ladder:
+        assert len(run['frames']) == 4 * (2 * trial.CALM_SECONDS + trial.LOAD_SECONDS)
+        ((begin, end),) = run['loaded']
+        assert trial.CALM_SECONDS < end - begin < 3 * trial.LOAD_SECONDS
+        answered = [frame for frame in run['frames'] if frame[1] is not None]
+        assert answered
+        # The pixels of every mask are those of a rung.
+        assert {rung for *_, rung in answered} <= {'128x96', '96x64', '64x32', '64x64'}
+        assert 0 < run['in_time_of_sent'] <= run['in_time_of_answered'] <= 1
+    assert fixed['rungs']['128x96'] == 1
+    assert '<svg' in paths['a.svg'].read_text()
+    assert 'Which masks came in time?' in paths['a.html'].read_text()

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What /diagnostics says, by a clock that stands still until it is told to go on."""
 
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
-from itertools import pairwise
+from itertools import count, pairwise
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from node_fixtures import make_checkpoint
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, shipped_models
 from seg_ros.inference.segmentation import Segmentation
@@ -48,7 +51,8 @@ LIMITS = Thresholds(
 )
 RNG = np.random.default_rng(6)
 PICTURES = RNG.integers(30, 220, (16, 48, 64, 3), np.uint8)
-PROFILE = Path(__file__).parents[1] / 'config/fastdds_large_images.xml'
+ROOT = Path(__file__).parents[1]
+PROFILE = ROOT / 'config/fastdds_large_images.xml'
 
 
 class Watched:
@@ -58,7 +62,6 @@ class Watched:
         self.now = 1000.25
         self.health = CameraHealth('front', lambda: self.now)
         self.frames = 0
-        self.status()
 
     def wait(self, seconds):
         self.now += seconds
@@ -290,12 +293,17 @@ def test_a_limit_is_still_well_and_beyond_it_is_a_warning(camera, limit):
 def test_too_few_masks_once_there_was_time_for_them(camera):
     camera.run(9)
     assert camera.status(min_rate=30.0).level == OK
-    camera.run(2)
-    rate = float(camera.values()['output rate (Hz)'])
-    assert camera.status(min_rate=rate - 0.001).level == OK
-    status = camera.status(min_rate=rate + 0.001)
+    camera.run(11)
+    camera.wait(1 / 8)  # so that it is from the first of these frames to where one is due
+    assert camera.values()['output rate (Hz)'] == '8.000'
+    assert camera.status(min_rate=8.0).level == OK
+    status = camera.status(min_rate=8.001)
     assert status.level == WARN
-    assert status.message.startswith(f'{rate:.1f} masks a second of {rate:.1f} images; expected')
+    assert status.message.startswith('8.0 masks a second of 8.0 images; expected at least 8.001')
+    camera.wait(5)
+    status = camera.status(min_rate=8.0)
+    assert status.level == STALE
+    assert '|' not in status.message, 'the reason is said'
 
 
 def test_a_camera_that_never_came_is_stale_and_its_topic_is_named(camera):
@@ -346,11 +354,12 @@ def test_where_all_frames_fail_it_is_an_error(camera):
         camera.wait(1 / 8)
         camera.health.received()
         camera.health.failed('CUDA out of memory')
-    status = camera.status(max_failed=1.0)
-    assert status.level == ERROR
-    assert status.message == (
-        'every frame of the last 10 s failed, the last with: CUDA out of memory'
-    )
+    for limit in (0.0, 1.0):
+        status = camera.status(max_failed=limit)
+        assert status.level == ERROR
+        assert status.message == (
+            'every frame of the last 10 s failed, the last with: CUDA out of memory'
+        )
     camera.run(1)
     status = camera.status()
     assert status.level == WARN
@@ -460,14 +469,13 @@ def test_a_rise_of_low_confidence_is_against_the_minute_before(camera):
 def test_no_rise_where_there_is_no_past(camera):
     camera.run(10, low=0.0)
     assert camera.values()['low confidence rise'] == ''
-    camera.status(watched=False)
-    for _ in range(9):
-        camera.answer(low=0.0)
-    camera.wait(12)
-    camera.answer(low=0.45)
-    assert camera.values()['low confidence rise'] == '', 'nine frames are no habit'
-    camera.wait(1)
-    camera.answer(low=0.45)
+    for frames, known in ((9, False), (10, True)):
+        camera.status(watched=False)
+        for _ in range(frames):
+            camera.answer(low=0.0)
+        camera.wait(12)
+        camera.answer(low=0.125)
+        assert camera.values()['low confidence rise'] == ('0.125' if known else '')
 
 
 # Pictures
@@ -558,8 +566,9 @@ def test_another_size_is_another_picture(camera):
 # Threads and memory
 
 
-def test_threads_lose_no_count(camera):
-    health, times = camera.health, 2000
+def test_threads_lose_no_count():
+    ticks, times = count(), 2000
+    health = CameraHealth('front', lambda: next(ticks))
     wrong = []
 
     def receive():
@@ -571,7 +580,6 @@ def test_threads_lose_no_count(camera):
         for i in range(times):
             health.too_old(1.0)
             health.failed('x')
-            camera.now += 1 / 64
             seen = Segmentation(PICTURES[0, :, :, 0], None, 0.5, 0.5)
             health.published(0.1, False, PICTURES[i % len(PICTURES)], seen)
 
@@ -585,10 +593,15 @@ def test_threads_lose_no_count(camera):
 
     threads = [Thread(target=target) for target in (receive, answer, receive)]
     reporter = Thread(target=report)
-    for thread in (*threads, reporter):
-        thread.start()
-    for thread in (*threads, reporter):
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in (*threads, reporter):
+            thread.start()
+        for thread in (*threads, reporter):
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert not wrong
     assert health.counts == {
         'received': 2 * times,
@@ -726,8 +739,16 @@ def test_a_checkpoint_in_memory_and_a_shipped_one(checkpoints):
     assert file.problem(shipped, '') == ''
 
 
+def is_open(descriptor):
+    with suppress(OSError):
+        os.fstat(descriptor)
+        return True
+    return False
+
+
 def test_what_the_process_takes(tmp_path):
     before = process_facts()
+    assert before['open files'] == sum(map(is_open, range(4096)))
     block = bytearray(os.urandom(1)) * 2**26
     stop = Event()
     thread = Thread(target=stop.wait)
@@ -863,3 +884,40 @@ def test_another_middleware_has_no_such_profile(transport, monkeypatch):
         'seg_ros.nodes.dds_profile.get_rmw_implementation_identifier', lambda: 'rmw_zenoh_cpp'
     )
     assert check_profile() == ''
+
+
+# What is written about it
+
+
+def tables(page):
+    """Return what is marked as code in the first column of a page's tables."""
+    rows = re.findall(r'^\| (`.+?) \|', page.read_text(encoding='utf-8'), re.MULTILINE)
+    return {code for row in rows for code in re.findall(r'`([^`]+)`', row)}
+
+
+def test_the_page_lists_every_key_and_limit(camera, checkpoints):
+    page = tables(ROOT / 'doc/diagnostics.md')
+    segmenter = Segmenter(checkpoints[0], device='cpu', backend='torch', precision='fp32')
+    network = values_of(network_status(NetworkHealth(), segmenter))
+    missing = {*camera.values(), *network, *vars(LIMITS)} - page
+    assert not missing
+
+
+def test_the_page_gives_the_defaults():
+    rows = re.findall(
+        r'^\| `(\w+)` \| ([\d.]+) \|',
+        (ROOT / 'doc/diagnostics.md').read_text(encoding='utf-8'),
+        re.MULTILINE,
+    )
+    assert dict(rows) == {name: str(value) for name, value in vars(LIMITS).items()}
+
+
+def test_the_aggregator_expects_the_statuses_there_are(camera):
+    file = yaml.safe_load((ROOT / 'config/diagnostic_aggregator.yaml').read_text(encoding='utf-8'))
+    analyzer = file['analyzers']['ros__parameters']['segmentation']
+    prefix = 'segmentation_node'
+    assert analyzer['find_and_remove_prefix'] == [prefix]
+    assert isinstance(analyzer['timeout'], float), 'the aggregator takes no other'
+    default = CameraHealth('camera').status(prefix, LIMITS, True).name
+    network = NetworkHealth().status(prefix, None, {'model': 'x'}, {}).name
+    assert analyzer['expected'] == [network, default]

@@ -80,6 +80,14 @@ def test_closing_names_the_cameras_whose_frame_is_lost(queue):
     assert queue.close() == ['rear']
 
 
+def test_a_forgotten_frame_is_not_taken(queue):
+    queue.put('front', 1)
+    queue.put('rear', 2)
+    assert queue.forget('front')
+    assert not queue.forget('front')
+    assert queue.take() == {'rear': 2}
+
+
 def test_between_threads_the_last_frame_always_arrives_and_frames_never_go_back(queue):
     seen = []
 

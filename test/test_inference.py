@@ -33,15 +33,13 @@ from seg_ros.inference.image_file import (
     ImageFileError,
     read_image,
     read_labels,
-    read_video,
-    video_rate,
-    VideoWriter,
     write_image,
 )
 from seg_ros.inference.labels import CAMVID, CITYSCAPES, LabelSet
 from seg_ros.inference.overlay import colorize
 from seg_ros.inference.preprocessing import Preprocessing, resize
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.inference.video_file import read_video, video_rate, VideoWriter
 from seg_ros.models import build_model
 
 LABELS = LabelSet(
@@ -454,7 +452,7 @@ def flatten(tensors, metadata):
     ('change', 'message'),
     [
         (drop, r'missing head\.1\.bias'),
-        (add, r'unexpected head\.2\.bias'),
+        (add, r"unexpected 'head\.2\.bias'"),
         (reshape, r'head\.1\.weight is \(5, 8, 1, 1\), expected \(4, 8, 1, 1\)'),
         (flatten, r'head\.1\.weight is \(32,\), expected \(4, 8, 1, 1\)'),
     ],

@@ -599,6 +599,21 @@ def test_compressed_images_in_a_namespace_with_the_parameter_file(peer, models, 
         find(masks, stamp_of(message))
 
 
+def test_remappings_can_swap_two_cameras(peer, models, predict):
+    rules = ('left/image_raw:=/right/image_raw', 'right/image_raw:=/left/image_raw')
+    options = [part for rule in rules for part in ('-r', rule)]
+    with NodeProcess(*options, cameras='[left, right]', model=models[0]) as process:
+        process.wait_for_log('camera right: subscribing to /left/image_raw')
+        publisher = peer.publisher(Image, '/right/image_raw')
+        masks = {
+            name: peer.listen(Image, f'/{name}/segmentation/mask') for name in ('left', 'right')
+        }
+        message = image_message(picture(13, 60, 80))
+        mask = ask(publisher, masks['left'], message)
+        np.testing.assert_array_equal(to_array(mask), predict(to_rgb(message)).labels)
+        assert not masks['right']
+
+
 def test_sigterm_ends_it_with_0_while_frames_flow(peer, models):
     with NodeProcess(cameras='[busy]', model=models[0]) as process:
         process.wait_for_log('subscribing')
@@ -658,6 +673,8 @@ sys.exit(main([]))
         ({'transport': 'pigeon'}, "transport: expected one of raw, compressed; found 'pigeon'"),
         ({'cameras': '[a, a]'}, r"expected one or more different names.*found \['a', 'a'\]"),
         ({'cameras': '[a b]'}, "expected what can stand in a topic name.*found 'a b'"),
+        ({'cameras': '[a, /a]'}, r"expected names that stand for different topics; found \['a'"),
+        ({'camera.ego_mask': 'nowhere.png'}, 'camera.ego_mask: .*nowhere.png'),
     ],
 )
 def test_what_cannot_start_exits_with_1_and_says_why(models, parameters, expected):

@@ -3,8 +3,11 @@
 """What becomes of a network that fails, without a graph and without a network."""
 
 from threading import Event
+from time import monotonic
+from types import SimpleNamespace
 
 from node_fixtures import wait_until
+import numpy as np
 import pytest
 from rclpy.logging import get_logger
 
@@ -27,7 +30,8 @@ class Node:
         self.gate.set()
         self.recovery = Recovery(self.load, self.install, get_logger('test'))
 
-    def load(self, values):
+    def load(self, values, checkpoint):
+        assert checkpoint == 'in memory'
         self.tried.append(values)
         assert self.gate.wait(10)
         if values in self.broken:
@@ -39,8 +43,9 @@ class Node:
             self.in_force = values
 
     def fail(self, times=FAILURES, values=ASKED):
+        segmenter = SimpleNamespace(device=values['device'], checkpoint='in memory')
         for _ in range(times):
-            self.recovery.failing(values, values['device'], 'the network fails: boom')
+            self.recovery.failing(values, segmenter, 'the network fails: boom')
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def node(monkeypatch):
     monkeypatch.setattr(recovery_module, 'RETURN_PAUSES', (0.05, 0.2))
     node = Node()
     yield node
-    node.recovery.stop()
+    node.recovery.stop(10)
 
 
 def healthy(node):
@@ -123,6 +128,21 @@ def test_on_a_cpu_there_is_only_pytorch_to_fall_back_to(node):
     assert node.tried[:2] == [asked, safe]
 
 
+def test_what_can_be_built_but_answers_nothing_is_tried_ever_more_rarely(node, monkeypatch):
+    """Each attempt is a new recovery, but they know of each other."""
+    monkeypatch.setattr(recovery_module, 'PAUSES', (0.05, 10.0))
+    monkeypatch.setattr(recovery_module, 'RETURN_PAUSES', (60.0, 60.0))
+    moments = []
+    for count in range(1, 6):
+        node.fail()
+        assert wait_until(lambda: len(node.tried) == count and not node.recovery.failed)  # noqa: B023
+        moments.append(monotonic())
+    assert node.tried == [ASKED, ON_CPU, SAFE, SAFE, SAFE]
+    pauses = np.diff(moments)
+    assert pauses[2] >= 0.05
+    assert pauses[3] >= 0.1
+
+
 def test_who_takes_another_network_meanwhile_wins(node):
     node.gate.clear()
     node.fail()
@@ -130,7 +150,7 @@ def test_who_takes_another_network_meanwhile_wins(node):
     node.recovery.reset()
     node.in_force = 'another'
     node.gate.set()
-    node.recovery.stop()
+    node.recovery.stop(10)
     assert node.in_force == 'another'
     assert healthy(node)
 

@@ -27,9 +27,10 @@ from seg_ros.evaluation.drive_outputs import Outputs
 from seg_ros.evaluation.fleet import replay_all
 from seg_ros.evaluation.replay import _behind, AHEAD, Settings
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from seg_ros.inference.image_file import decode_image, encode_image, read_video, write_image
+from seg_ros.inference.image_file import decode_image, encode_image, write_image
 from seg_ros.inference.overlay import overlay
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.inference.video_file import read_video
 
 CAMVID = os.environ.get('SEG_ROS_CAMVID')
 FRAMES = 8

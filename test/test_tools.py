@@ -18,13 +18,12 @@ from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint
 from seg_ros.inference.image_file import (
     read_image,
     read_labels,
-    read_video,
-    VideoWriter,
     write_image,
 )
 from seg_ros.inference.overlay import legend, overlay, Panel
 from seg_ros.inference.palette import PALETTES, with_palette
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.inference.video_file import read_video, VideoWriter
 from seg_ros.tools.sample_drive import write_drive
 from seg_ros.training.config import load_recipe
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import cv2
 
-from ..inference.image_file import Image, VideoWriter
+from ..inference.image_file import Image
 from ..inference.labels import LabelSet
 from ..inference.overlay import overlay, Panel
 from ..inference.segmentation import Segmentation
+from ..inference.video_file import VideoWriter
 from .bags.bag import Bag, BagError, Message
 from .bags.writer import BagWriter
 from .drive import FrameScores

@@ -152,7 +152,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if metadata.get('format') != FORMAT:
         raise CheckpointError(
             f'{path}: expected the format {FORMAT!r} in its metadata; found '
-            f'{metadata.get("format")!r}. Weights of other projects need import_checkpoint'
+            f'{metadata.get("format")!r:.100}. Weights of other projects need import_checkpoint'
         )
     try:
         architecture = json.loads(metadata['architecture'])
@@ -184,7 +184,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     # Odd metadata fails wherever it first makes no sense, and as anything.
     except Exception as error:
         raise CheckpointError(
-            f'{path}: its metadata does not describe a network: {error!r}'
+            f'{path}: its metadata does not describe a network: {error!r:.1000}'
         ) from error
     if len(checkpoint.labels) != architecture['num_classes']:
         raise CheckpointError(
@@ -223,7 +223,7 @@ def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str
     """Copy the tensors into the network; every one must be expected and of the same shape."""
     expected = network.state_dict()
     problems = [f'missing {name}' for name in expected if name not in tensors]
-    problems += [f'unexpected {name}' for name in tensors if name not in expected]
+    problems += [f'unexpected {name!r:.100}' for name in tensors if name not in expected]
     problems += [
         f'{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}'
         for name, tensor in expected.items()
@@ -251,7 +251,7 @@ def _check_ranges(checkpoint: Checkpoint, path: str | Path) -> None:
         if not isinstance(modules.get(name), nn.Conv2d):
             raise CheckpointError(
                 f'{path}: expected the range of a convolution of its network; found one for '
-                f'{name!r}, and {found}. Calibrate it again: seg_ros calibrate'
+                f'{name!r:.100}, and {found}. Calibrate it again: seg_ros calibrate'
             )
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise CheckpointError(

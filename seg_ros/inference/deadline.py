@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from math import inf, prod
 from time import perf_counter
 from typing import NamedTuple
@@ -32,8 +33,9 @@ SCALES = (0.75, 0.5)
 STEP = 32
 """Input sizes are multiples of this, and one more where a network aligns corners."""
 
-ROUNDS = 5
-"""How often each rung is timed at the start. The best counts, as a disturbance only adds."""
+ROUNDS, ROUNDS_SECONDS = 5, 1.5
+"""How often, and for how long, rungs are timed at the start, at least. The best counts, as a
+disturbance only adds."""
 
 MEMORY, CALM = 20, 5
 """Frames by which the load is known, and how many tell that it is gone."""
@@ -71,7 +73,7 @@ class Ladder:
 
     One thread at a time calls :meth:`choose` and :meth:`observe`; any may call :meth:`shares`.
 
-    :param rungs: the deepest first.
+    :param rungs: the deepest first, the cheapest last.
     """
 
     def __init__(self, rungs: Sequence[Rung]) -> None:
@@ -82,16 +84,15 @@ class Ladder:
 
     def choose(self, left: float) -> Rung:
         """
-        Return the deepest rung that is expected to be done in time, else the cheapest.
+        Return the deepest rung that is expected to be done in time, else the last.
 
         :param left: seconds from now.
         """
         load = max((self._slowdown(*frame) for frame in self._recent), default=1.0)
-        costs = [MARGIN * load * self._idle(rung) for rung in self.rungs]
-        for rung, cost in zip(self.rungs, costs):
-            if cost <= left:
-                return rung
-        return self.rungs[costs.index(min(costs))]
+        for rung in self.rungs:
+            if MARGIN * load * self._idle(rung) <= left:
+                break
+        return rung
 
     def observe(self, rung: Rung, seconds: float) -> None:
         """Learn how long a frame took, from the choice of its rung until its mask was out."""
@@ -156,13 +157,17 @@ def make_ladder(segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: 
     times = dict.fromkeys(segmenters, inf)
     images = [np.zeros((*size, 3), np.uint8) for size in sizes or [segmenter.input_size]]
     together = images if segmenter.batched else [max(images, key=np.size)]
-    for _ in range(ROUNDS):  # by turns, so that what disturbs one disturbs all
-        for name, each in segmenters.items():
-            start = perf_counter()
+    start, rounds = perf_counter(), 0
+    while rounds < ROUNDS or perf_counter() < start + ROUNDS_SECONDS:
+        for name, each in segmenters.items():  # by turns, so that what disturbs one disturbs all
+            begin = perf_counter()
             each.predict(together)
-            times[name] = min(times[name], perf_counter() - start)
-    report('rungs: ' + ', '.join(f'{name} {1e3 * took:.1f} ms' for name, took in times.items()))
-    return Ladder([Rung(name, each, times[name]) for name, each in segmenters.items()])
+            times[name] = min(times[name], perf_counter() - begin)
+        rounds += 1
+    # Less is computed from rung to rung, so what seems slower was disturbed each time.
+    seconds = dict(zip(times, accumulate(times.values(), min)))
+    report('rungs: ' + ', '.join(f'{name} {1e3 * took:.1f} ms' for name, took in seconds.items()))
+    return Ladder([Rung(name, each, seconds[name]) for name, each in segmenters.items()])
 
 
 def _below(segmenter: Segmenter) -> list[tuple[str, Checkpoint, tuple[int, int]]]:

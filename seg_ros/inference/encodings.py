@@ -10,6 +10,7 @@ depend on which of them a machine has.
 
 from __future__ import annotations
 
+from reprlib import repr as shortened
 import sys
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 
 from .image_file import Image
+from .image_header import refusal
 
 
 class ImageMessage(Protocol):
@@ -82,13 +84,14 @@ def to_array(message: ImageMessage) -> np.ndarray:
     Return an image message's pixels as its encoding has them, in native byte order.
 
     :returns: (H, W) or (H, W, C), uint8 or uint16; of 8 bits a view of the message, padded or not.
-    :raises ImageError: the encoding is unknown, or its sizes do not fit each other or the data.
+    :raises ImageError: the encoding is unknown, its sizes do not fit each other or the data, or
+        it is too large.
     """
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
         raise ImageError(
-            f'expected an encoding of {", ".join(_ENCODINGS)}; found {message.encoding!r}. '
-            'Let the driver, or image_proc, publish one of these'
+            f'expected an encoding of {", ".join(_ENCODINGS)}; found '
+            f'{shortened(message.encoding)}. Let the driver, or image_proc, publish one of these'
         )
     height, width, step = message.height, message.width, message.step
     row = width * encoding.channels * np.dtype(encoding.dtype).itemsize
@@ -110,6 +113,8 @@ def to_array(message: ImageMessage) -> np.ndarray:
         raise ImageError(
             f'expected {step * height} bytes of data ({height} rows of {step}); found {data.size}'
         )
+    if refused := refusal(width, height):
+        raise ImageError(f'{refused}. Let the driver, or image_proc, make it smaller')
     pixels = data.reshape(height, step)[:, :row]
     if encoding.dtype == np.uint16:
         # Packed first: rows of an odd number of bytes cannot be viewed as 16-bit values.

@@ -32,7 +32,7 @@ def read_regular(path: str | Path) -> bytes:
         if status.st_size > MAX_FILE:
             reason = f'expected {MAX_FILE} bytes at most; found {status.st_size}'
             raise OSError(errno.EFBIG, f'{reason}. Check that it is the right file', str(path))
-        return file.read(MAX_FILE)
+        return file.read(status.st_size)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

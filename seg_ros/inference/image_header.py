@@ -20,6 +20,9 @@ PNG = b'\x89PNG\r\n\x1a\n'
 MAX_PIXELS = 2**26
 """Of an image, 8192x8192 or as many: a decoder needs up to 12 bytes for each."""
 
+MAX_SIDE = 2**15
+"""Of an image: more than any camera's row, and what lies beyond is slow for all that follows."""
+
 MAX_SEGMENTS = 1000
 """Of a JPEG, in front of its pixels: a colour profile has up to 255."""
 
@@ -39,6 +42,13 @@ class Header(NamedTuple):
     format: str
     width: int
     height: int
+
+
+def refusal(width: int, height: int) -> str:
+    """Return what is wrong with an image's size, nothing if it is fine."""
+    if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
+        return ''
+    return f'expected {MAX_PIXELS} pixels at most, and {MAX_SIDE} a side; found {width}x{height}'
 
 
 def read_header(content: bytes) -> Header | None:

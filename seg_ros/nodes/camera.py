@@ -33,10 +33,12 @@ class Frame(NamedTuple):
     An image message on its way.
 
     :param arrived: when it was received, in seconds of the monotonic clock.
+    :param topic: where.
     """
 
     message: Image | CompressedImage
     arrived: float
+    topic: str
 
     def age(self, now: int) -> float:
         """
@@ -97,8 +99,11 @@ class Camera:
         self.info = None
         # Remapped before anything is appended, so that one rule moves the image, its compressed
         # form and its camera_info together.
-        base = self._node.resolve_topic_name(image_topic or f'{self.name}/image_raw')
+        name = image_topic or f'{self.name}/image_raw'
+        base = self._node.resolve_topic_name(name)
         self.topic = f'{base}/compressed' if self._compressed else base
+        # rclpy remaps what it is given, and twice could be once too often.
+        self._unmapped = self.topic if self._compressed else name
         self._info_topic = f'{base.rpartition("/")[0]}/camera_info'
         self.health.topic = self.topic
 
@@ -119,7 +124,7 @@ class Camera:
         self._asked = reliability
         offered = [
             info.qos_profile.reliability
-            for info in self._node.get_publishers_info_by_topic(self.topic)
+            for info in self._node.get_publishers_info_by_topic(self._unmapped)
         ]
         all_reliable = all(offer == ReliabilityPolicy.RELIABLE for offer in offered)
         if reliability != 'auto':
@@ -148,7 +153,7 @@ class Camera:
         self._subscriptions = [
             self._node.create_subscription(
                 self._type,
-                self.topic,
+                self._unmapped,
                 self._receive,
                 QoSProfile(depth=1, reliability=wanted),
                 event_callbacks=SubscriptionEventCallbacks(
@@ -180,7 +185,7 @@ class Camera:
 
     def _receive(self, message: Image | CompressedImage) -> None:
         self.health.received()
-        self._on_image(self.name, Frame(message, monotonic()))
+        self._on_image(self.name, Frame(message, monotonic(), self.topic))
 
     def _on_incompatible(self) -> None:
         if self._asked != 'auto':  # or it is about to fit

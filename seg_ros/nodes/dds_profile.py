@@ -63,8 +63,8 @@ def _problems() -> Iterator[str]:
     for path, variable in named.items():
         if found := _fault(Path(path)):
             yield (
-                f'{variable}: expected a Fast DDS profile; found {path}, which {found}. Where Fast '
-                'DDS cannot read one, it goes on with its defaults, and large images go in '
+                f'{variable}: expected a Fast DDS profile; found {path}, which {found}. Where '
+                'Fast DDS cannot read one, it goes on with its defaults, and large images go in '
                 'pieces. Name config/fastdds_large_images.xml of this package, or no file'
             )
     kind = os.environ.get(TRANSPORTS_VARIABLE, '')

@@ -57,6 +57,11 @@ class FrameQueue(Generic[Frame]):
             self._turns[camera] = max(self._turns.values(), default=0) + 1
             return {camera: self._waiting.pop(camera)}
 
+    def forget(self, camera: str) -> bool:
+        """Drop a camera's frame; return whether one waited."""
+        with self._changed:
+            return self._waiting.pop(camera, None) is not None
+
     def close(self) -> list[str]:
         """
         Refuse what comes, and release whoever is in :meth:`take`.

@@ -27,6 +27,8 @@ from .recent import percentile, Recent
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
+__all__ = ['CameraHealth', 'NetworkHealth', 'Thresholds']
+
 WINDOW = 10
 """Seconds that rates, shares and percentiles are over; the one that runs is one of them."""
 
@@ -171,8 +173,6 @@ class CameraHealth:
             now = self._clock()
             if not watched:
                 self._forget()
-            elif self._since is None:
-                self._since = now
             values = self._values(now)
             settled = self._since is not None and now - self._since >= WINDOW
         problems = find_problems(values, thresholds, settled) if watched else ()

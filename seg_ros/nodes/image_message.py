@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from array import array
+from reprlib import repr as shortened
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
@@ -24,10 +25,10 @@ def decode(message: CompressedImage) -> Array:
     """
     Return a compressed image message as uint8 RGB, (H, W, 3).
 
-    :raises ImageError: it holds no image that OpenCV decodes.
+    :raises ImageError: it holds no image that is decoded, or one that is too large.
     """
     try:
-        return decode_image(np.frombuffer(message.data, np.uint8), repr(message.format))
+        return decode_image(message.data, shortened(message.format))
     except ImageFileError as error:
         raise ImageError(str(error)) from error
 

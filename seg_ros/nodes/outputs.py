@@ -105,7 +105,9 @@ class Outputs:
                     publisher.on_activate(None)
                 self._publishers[RUNS] = publisher
             elif not wanted and RUNS in self._publishers:
-                self._node.destroy_lifecycle_publisher(self._publishers.pop(RUNS))
+                publisher = self._publishers.pop(RUNS)
+                self._unheard.discard(publisher)
+                self._node.destroy_lifecycle_publisher(publisher)
 
     def heard(self) -> set[str]:
         """Return the outputs that somebody listens to; the mask is always among them."""

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidTopicNameException, ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.node import Node
-from rclpy.validate_topic_name import validate_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from ..inference.palette import PALETTES
+
+LONGEST = 'overlay/compressed'
+"""Of the topics that begin with a camera's name."""
 
 
 class ParameterError(ValueError):
@@ -280,9 +283,14 @@ def declare(node: Node) -> dict[str, Any]:
             f'{list(cameras)}'
         )
     for camera in cameras:
-        _check_topic('cameras', camera)
+        _check_topic(node, 'cameras', camera)
         values.update(_declare(node, CAMERA_PARAMETERS, f'{camera}.'))
+    if len({node.resolve_topic_name(camera) for camera in cameras}) < len(cameras):
+        raise ParameterError(
+            f'cameras: expected names that stand for different topics; found {list(cameras)}'
+        )
     check(values)
+    check_topics(node, values)
     return values
 
 
@@ -303,7 +311,7 @@ def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> d
 
 def check(values: Mapping[str, Any]) -> None:
     """
-    Check what ROS does not: choices, numbers that are none, and topics.
+    Check what ROS does not: choices, and numbers that are none.
 
     :param values: of all parameters.
     :raises ParameterError: one cannot be.
@@ -318,17 +326,26 @@ def check(values: Mapping[str, Any]) -> None:
             raise ParameterError(
                 f'{parameter.name}: expected {parameter.expected}; found {value!r}'
             )
+
+
+def check_topics(node: Node, values: Mapping[str, Any]) -> None:
+    """
+    Check that the cameras' image topics can be.
+
+    :raises ParameterError: one cannot.
+    """
     for camera in values['cameras']:
         topic = f'{camera}.image_topic'
         if values[topic]:
-            _check_topic(topic, values[topic])
+            _check_topic(node, topic, values[topic])
 
 
-def _check_topic(name: str, topic: str) -> None:
+def _check_topic(node: Node, name: str, topic: str) -> None:
     try:
-        validate_topic_name(topic)
-    except InvalidTopicNameException as error:
+        # With the longest that is appended to it.
+        validate_full_topic_name(node.resolve_topic_name(f'{topic}/segmentation/{LONGEST}'))
+    except (NameValidationException, RuntimeError) as error:  # the latter of substitutions
         raise ParameterError(
             f'{name}: expected what can stand in a topic name: letters, digits, _ and / between '
-            f'them; found {topic!r}: {error}'
+            f'them, and not too many; found {topic!r}: {error}'
         ) from error

@@ -21,7 +21,9 @@ from typing import Any, TYPE_CHECKING
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 if TYPE_CHECKING:
+    from ..inference.checkpoint import Checkpoint
     from ..inference.deadline import Ladder
+    from ..inference.segmenter import Segmenter
 
 FAILURES = 3
 """In a row, after which the network is built anew."""
@@ -40,7 +42,8 @@ class Recovery:
     """
     Restores a network that fails.
 
-    :param load: builds one for parameters' values.
+    :param load: builds one from parameters' values and a checkpoint in memory; its file may have
+        become another's.
     :param install: puts one in force, or takes the one in force away; does nothing once the event
         is set.
     :ivar problem: what is wrong now and what is done about it; empty if nothing.
@@ -49,7 +52,7 @@ class Recovery:
 
     def __init__(
         self,
-        load: Callable[[Mapping[str, Any]], Ladder],
+        load: Callable[[Mapping[str, Any], Checkpoint], Ladder],
         install: Callable[[Ladder | None, Event], None],
         logger: RcutilsLogger,
     ) -> None:
@@ -71,22 +74,22 @@ class Recovery:
         self.problem = ''
         self.failed = False
 
-    def stop(self) -> None:
-        """Forget all, and wait until nothing is being built any more."""
+    def stop(self, patience: float) -> None:
+        """Forget all, and wait for so many seconds until nothing is being built any more."""
         self.reset()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(patience)
 
     def succeeded(self) -> None:
         """Take note of frames that were answered."""
         self._in_a_row = 0
 
-    def failing(self, values: Mapping[str, Any], device: str, reason: str) -> None:
+    def failing(self, values: Mapping[str, Any], segmenter: Segmenter, reason: str) -> None:
         """
         Take note of frames that the network failed on.
 
         :param values: of the parameters in force.
-        :param device: what it runs on.
+        :param segmenter: the network.
         :param reason: what it says.
         """
         self._in_a_row += 1
@@ -102,7 +105,14 @@ class Recovery:
         self._cancelled = Event()
         self._thread = Thread(
             target=self._restore,
-            args=(values, device, reason, self._cancelled, self._thread),
+            args=(
+                values,
+                segmenter.device,
+                segmenter.checkpoint,
+                reason,
+                self._cancelled,
+                self._thread,
+            ),
             name='recovery',
             daemon=True,
         )
@@ -112,12 +122,14 @@ class Recovery:
         self,
         values: Mapping[str, Any],
         device: str,
+        checkpoint: Checkpoint,
         reason: str,
         cancelled: Event,
         previous: Thread | None,
     ) -> None:
         if previous is not None:
             previous.join()
+        cause = reason
         # What is broken may hold what its successor needs.
         self._install(None, cancelled)
         _free_memory()
@@ -127,21 +139,21 @@ class Recovery:
             ways.append(('falling back to the CPU', auto))
         safe = {**values, 'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
         ways.append(('falling back to PyTorch in float32 on the CPU', safe))
-        pause, longest = PAUSES
+        first, longest = PAUSES
         while not cancelled.is_set():
             what, chosen = ways[min(self._rebuilds, len(ways) - 1)]
             if self._rebuilds >= len(ways):
+                pause = min(first * 2 ** (self._rebuilds - len(ways)), longest)
                 self._say(f'{reason}: next attempt in {pause:.0f} s', True, cancelled)
                 if cancelled.wait(pause):
                     return
-                pause = min(2 * pause, longest)
             self._say(f'{reason}: {what}', True, cancelled)
             self._rebuilds += 1
             self._last_rebuild = monotonic()
             try:
-                ladder = self._load(chosen)
+                ladder = self._load(chosen, checkpoint)
             except Exception as error:  # whatever a broken device makes of it
-                reason = str(error)
+                reason = f'{cause}; {error}'
                 continue
             self._install(ladder, cancelled)
             if cancelled.is_set():
@@ -152,10 +164,12 @@ class Recovery:
                 self._say('', False, cancelled)
                 self._logger.info('the network was built anew')
                 return
-            self._return(values, f'{reason}: {what}', cancelled)
+            self._return(values, checkpoint, f'{reason}: {what}', cancelled)
             return
 
-    def _return(self, values: Mapping[str, Any], problem: str, cancelled: Event) -> None:
+    def _return(
+        self, values: Mapping[str, Any], checkpoint: Checkpoint, problem: str, cancelled: Event
+    ) -> None:
         """Try what was asked for again, while something else answers."""
         pause, longest = RETURN_PAUSES
         pause *= 2 ** max(0, self._rebuilds - 2)
@@ -165,12 +179,13 @@ class Recovery:
             if cancelled.wait(pause):
                 return
             try:
-                ladder = self._load(values)
+                ladder = self._load(values, checkpoint)
             except Exception as error:
                 problem = f'{error}: staying with what works'
                 pause *= 2
                 continue
             self._install(ladder, cancelled)
+            self._last_rebuild = monotonic()
             self._say('', False, cancelled)
             if not cancelled.is_set():
                 self._logger.info('back to the network that was asked for')

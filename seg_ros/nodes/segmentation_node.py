@@ -11,11 +11,13 @@ settings in force. Networks are loaded in threads of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 import gc
+import os
 import signal
 import sys
-from threading import Event, Lock
+import threading
+from threading import Event, Lock, Thread
 from typing import Any, TYPE_CHECKING, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
@@ -32,7 +34,7 @@ from .camera import Camera, Frame
 from .diagnostics import Diagnostics, PERIOD
 from .health import CameraHealth
 from .memory import keep_memory
-from .parameters import check, declare, ParameterError
+from .parameters import check, check_topics, declare, ParameterError
 from .recovery import Recovery
 from .settings import (
     deepen,
@@ -46,6 +48,7 @@ from .settings import (
 from .worker import Worker
 
 if TYPE_CHECKING:
+    from ..inference.checkpoint import Checkpoint
     from ..inference.deadline import Ladder
 
 FOLLOW_PERIOD = 0.5
@@ -54,8 +57,14 @@ FOLLOW_PERIOD = 0.5
 LABEL_INFO_PERIOD = 5.0
 """Seconds between two LabelInfo messages, for listeners that are not transient local."""
 
+PATIENCE = 3.0
+"""Seconds that a node which ends waits for threads that load networks."""
+
 RECEIVE_PERIOD = 0.005
 """Seconds between two looks for images while the executor's thread waits for a network."""
+
+NATIVE = ('loading', 'recovery', 'segmentation')
+"""Threads that may still be in a library when the node ends."""
 
 Result = TypeVar('Result')
 
@@ -159,7 +168,7 @@ class SegmentationNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop the threads before what they publish with is gone."""
         self._halt()
-        self._recovery.stop()
+        self._recovery.stop(PATIENCE)
         super().destroy_node()
 
     def _fail(self, reason: str) -> TransitionCallbackReturn:
@@ -170,11 +179,12 @@ class SegmentationNode(LifecycleNode):
     def _release(self) -> None:
         self._active = False
         self._halt()
-        self._recovery.stop()
+        self._recovery.stop(PATIENCE)
         for camera in self._cameras.values():
             camera.destroy()
         self._cameras.clear()
-        self._settings = Settings(self._settings.values)
+        with self._changing:
+            self._settings = Settings(self._settings.values)
         gc.unfreeze()
         gc.collect()
         if torch := sys.modules.get('torch'):
@@ -183,7 +193,9 @@ class SegmentationNode(LifecycleNode):
     def _start(self) -> None:
         """Answer images, unless that is switched off."""
         if self._active and self._enabled and self._worker is None:
-            self._worker = Worker(self, self._cameras, lambda: self._settings, self._recovery)
+            self._worker = Worker(
+                self, self._cameras, lambda: self._settings, self._recovery, self._on_failure
+            )
             self._follow()
 
     def _halt(self) -> None:
@@ -219,8 +231,10 @@ class SegmentationNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         if self._active:
             state = 'active' if self._enabled else 'disabled'
+        elif self._settings.ladder is not None or self._recovery.problem:
+            state = 'inactive'
         else:
-            state = 'inactive' if self._settings.ladder is not None else 'unconfigured'
+            state = 'unconfigured'
         self._diagnostics.publish(state, self._settings, self._worker)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -267,12 +281,16 @@ class SegmentationNode(LifecycleNode):
         """
         old, current, ego_masks = self._settings
         values = {**old, **{p.name: p.value for p in parameters if p.name in old}}
+        changed = {name for name in values if values[name] != old[name]}
+        if not changed:
+            return SetParametersResult(successful=True)
         ladder = None
         try:
             check(values)
-            changed = {name for name in values if values[name] != old[name]}
-            if self._cameras:
+            check_topics(self, values)
+            if any(name.endswith('.ego_mask') for name in changed):
                 ego_masks = read_ego_masks(values)
+            if self._cameras:
                 toggled = bool(values['deadline_ms']) != bool(old['deadline_ms'])
                 # A network that is being rebuilt has no other depths either.
                 anew = toggled and (current is None or self._recovery.problem)
@@ -292,6 +310,8 @@ class SegmentationNode(LifecycleNode):
         for name, camera in self._cameras.items():
             if f'{name}.image_topic' in changed:
                 camera.move(values[f'{name}.image_topic'])
+                if self._worker is not None:
+                    self._worker.forget(name)
             if 'mask_rle' in changed:
                 camera.outputs.offer_runs(values['mask_rle'], self._active)
         if not changed.isdisjoint({'reliability', *(f'{n}.image_topic' for n in self._cameras)}):
@@ -314,19 +334,27 @@ class SegmentationNode(LifecycleNode):
 
         :raises Exception: what the work raises.
         """
-        with ThreadPoolExecutor(1, 'loading') as pool:
-            future = pool.submit(work)
-            while not wait([future], RECEIVE_PERIOD).done:
-                try:
-                    for camera in self._cameras.values():
-                        camera.take()
-                    if self._diagnostics.due:
-                        self._publish_diagnostics()
-                except Exception:
-                    if not self.context.ok():
-                        break  # Shut down under our feet, which is no fault.
-                    raise
-            return future.result()
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+        # A daemon, as a signal must end the process even where the work hangs.
+        Thread(target=run, name='loading', daemon=True).start()
+        while not wait([future], RECEIVE_PERIOD).done:
+            try:
+                for camera in self._cameras.values():
+                    camera.take()
+                if self._diagnostics.due:
+                    self._publish_diagnostics()
+            except Exception:
+                if not self.context.ok():
+                    break  # Shut down under our feet, which is no fault.
+                raise
+        return future.result(PATIENCE)
 
     # Any thread.
 
@@ -335,8 +363,13 @@ class SegmentationNode(LifecycleNode):
             if not cancelled.is_set():
                 self._settings = self._settings._replace(ladder=ladder)
 
-    def _load(self, values: Mapping[str, Any]) -> Ladder:
-        return load(values, self._sizes(), self.get_logger())
+    def _on_failure(self, ladder: Ladder, reason: str) -> None:
+        with self._changing:
+            if ladder is self._settings.ladder:  # or its successor is there already
+                self._recovery.failing(self._settings.values, ladder.rungs[0].segmenter, reason)
+
+    def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Ladder:
+        return load(values, self._sizes(), self.get_logger(), checkpoint)
 
     def _sizes(self) -> list[tuple[int, int] | None]:
         return [camera.size for camera in self._cameras.values()]
@@ -364,6 +397,15 @@ def _refusing(change: Callable[..., Any], logger: Any) -> Callable[..., Any]:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until a signal; return 0, or 1 where it cannot start and has said why."""
+    code = _run(args)
+    if any(thread.name in NATIVE for thread in threading.enumerate()):
+        # A library at work must not be taken apart: it would crash.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _run(args: list[str] | None) -> int:
     keep_memory()
     # rclpy's own handlers call these before they shut the context down, which ends whatever the
     # node is at. Python's defaults would raise KeyboardInterrupt just anywhere, or kill.

@@ -16,6 +16,7 @@ from ..inference.ego_mask import EgoMask
 from .parameters import ParameterError
 
 if TYPE_CHECKING:
+    from ..inference.checkpoint import Checkpoint
     from ..inference.deadline import Ladder
     from ..inference.segmenter import Segmenter
 
@@ -46,11 +47,15 @@ class Settings(NamedTuple):
 
 
 def load(
-    values: Mapping[str, Any], sizes: Sequence[tuple[int, int] | None], logger: RcutilsLogger
+    values: Mapping[str, Any],
+    sizes: Sequence[tuple[int, int] | None],
+    logger: RcutilsLogger,
+    checkpoint: Checkpoint | None = None,
 ) -> Ladder:
     """
     Return a network that is ready for the first frame.
 
+    :param checkpoint: what was read from the model's file before; None reads it.
     :param sizes: (height, width) of each camera's images, None where it is not known yet.
     :raises ValueError: such a network cannot be had; the message says why and what to do.
     """
@@ -59,9 +64,11 @@ def load(
     # Here, as PyTorch takes seconds to import: signals and requests must not wait for it.
     from ..inference.segmenter import Segmenter
 
-    segmenter = Segmenter(
-        **{name: values[name] for name in NETWORK_PARAMETERS}, report=_reporter(logger)
-    )
+    chosen = {name: values[name] for name in NETWORK_PARAMETERS}
+    if checkpoint is not None:
+        chosen['model'] = checkpoint
+    segmenter = Segmenter(**chosen, report=_reporter(logger))
+    segmenter.model = values['model']
     segmenter.warm_up([size or segmenter.input_size for size in sizes])
     ladder = deepen(segmenter, values, sizes, logger)
     # What is there now stays. To look through it for garbage takes 0.1 s, a frame's time.

@@ -33,6 +33,7 @@ class Worker:
 
     :param settings: asked for anew with each frame.
     :param recovery: told how the network does.
+    :param on_failure: called with a network that failed on frames, and what it says.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Worker:
         cameras: Mapping[str, Camera],
         settings: Callable[[], Settings],
         recovery: Recovery,
+        on_failure: Callable[[Ladder, str], None],
     ) -> None:
         self._context = node.context
         self._clock = node.get_clock()
-        self._cameras = cameras
+        self._cameras = dict(cameras)  # as it may outlive them
         self._settings = settings
         self._recovery = recovery
+        self._on_failure = on_failure
         self._busy_since: float | None = None
         self._abandoned = False
         self._queue: FrameQueue[Frame] = FrameQueue()
@@ -57,6 +60,11 @@ class Worker:
     def put(self, name: str, frame: Frame) -> None:
         """Offer a camera's newest frame; called by the executor's thread."""
         if self._queue.put(name, frame):
+            self._cameras[name].health.replaced()
+
+    def forget(self, name: str) -> None:
+        """Drop a camera's frame that waits."""
+        if self._queue.forget(name):
             self._cameras[name].health.replaced()
 
     def stop(self) -> None:
@@ -120,7 +128,9 @@ class Worker:
             for name in images:
                 self._cameras[name].drop(self._recovery.problem or 'there is no network')
             return
-        self._attempt(settings, settings.ladder, frames, images)
+        failure = self._attempt(settings, settings.ladder, frames, images)
+        if failure is not None and not self._over:
+            self._on_failure(settings.ladder, f'the network fails: {failure}')
 
     def _attempt(
         self,
@@ -128,20 +138,22 @@ class Worker:
         ladder: Ladder,
         frames: Mapping[str, Frame],
         images: Mapping[str, Image],
-    ) -> None:
+    ) -> Exception | None:
+        """Answer frames, together if that goes; return what the network failed with, if it did."""
         try:
             self._segment(settings, ladder, frames, images)
         except Exception as error:
-            if self._over:
-                return
-            if len(images) > 1:  # one of them may be to blame
-                for name, image in images.items():
-                    self._attempt(settings, ladder, frames, {name: image})
-                return
+            if len(images) > 1 and not self._over:  # one of them may be to blame
+                alone = ({name: image} for name, image in images.items())
+                errors = [self._attempt(settings, ladder, frames, each) for each in alone]
+                return next(filter(None, errors), None)
             for name in images:
-                self._cameras[name].drop(str(error), explain(error))
-            device = ladder.rungs[0].segmenter.device
-            self._recovery.failing(settings.values, device, f'the network fails: {error}')
+                if self._over:
+                    self._cameras[name].health.failed(str(error))
+                else:
+                    self._cameras[name].drop(str(error), explain(error))
+            return error
+        return None
 
     def _segment(
         self,
@@ -177,7 +189,7 @@ class Worker:
             paint=None if by_hand else paint_for(heard, labels, opacity),
         )
         if self._abandoned:
-            return
+            raise RuntimeError('the network took too long, and was left alone')
         self._recovery.succeeded()
         seen = dict(zip(images, results, strict=True))
         published = {}
@@ -206,7 +218,7 @@ class Worker:
                     segmentation,
                     labels,
                     opacity,
-                    camera.info,
+                    camera.info if frames[name].topic == camera.topic else None,
                 )
             except Exception as error:
                 if self._over:

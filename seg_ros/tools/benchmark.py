@@ -5,8 +5,9 @@ Measure latency, throughput, memory and power, beside what the machine could do 
 
 engine: networks alone, from a uint8 image in host memory to uint8 labels there. node: what the
 node adds to an empty relay of the same messages. end_to_end: image published to mask received,
-between processes. cameras: several of them on one node. transport: images between processes,
-with each profile. table: results written before, as one table.
+between processes. cameras: several of them on one node. deadline: masks in time beside a load
+that comes and goes, with `deadline_ms` and without. transport: images between processes, with
+each profile. table: results written before, as one table.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..evaluation.benchmark.cases import Case
     from ..evaluation.benchmark.rows import Row
 
-BENCHMARKS = ('engine', 'node', 'end_to_end', 'cameras', 'transport', 'table')
+BENCHMARKS = ('engine', 'node', 'end_to_end', 'cameras', 'deadline', 'transport', 'table')
 CAMERA_SIZE = (480, 640)
 PLOTS = ('.svg', '.png', '.pdf')
 
@@ -68,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--rounds', type=_positive, default=5, metavar='N', help='turns that each takes; 5'
     )
     parser.add_argument(
+        '--deadline-ms', type=_positive, default=0, metavar='N',
+        help='of deadline: how old a mask may be; by default three times what it is without load',
+    )  # fmt: skip
+    parser.add_argument(
+        '--rate', type=_positive, default=0, metavar='N',
+        help='of deadline: images a second; by default as many as deadlines follow each other',
+    )  # fmt: skip
+    parser.add_argument(
         '--baseline', action='store_true', help='also how others run these networks, and ratios'
     )
     parser.add_argument('--branches', action='store_true', help="also each branch's time and cost")
@@ -94,14 +103,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         found['results'] = rows
         made = {**found, 'results': [vars(row) for row in rows]}
     else:
-        rows, more = _engine(args) if args.what == 'engine' else (_over_ros(args), {})
+        rows, more = _engine(args) if args.what == 'engine' else _over_ros(args)
         given = (word for word in sys.argv[1:] if word != 'benchmark')
         command = shlex.join(['seg_ros', 'benchmark', *given])
         made = result(rows, command, **more)
         found = {**made, 'results': rows}
         _show(found, args.markdown)
     if args.plot:
-        write_plot(args.plot, rows)
+        write_plot(args.plot, found)
     if args.report:
         write_benchmark_report(args.report, found)
     return made
@@ -197,8 +206,8 @@ def _branches(
     return [row for name, size, times in timed for row in branch_rows(times, name, size, peak)]
 
 
-def _over_ros(args: argparse.Namespace) -> list[Row]:
-    """Return rows of what needs ROS."""
+def _over_ros(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
+    """Return rows of what needs ROS, and what else belongs to the result."""
     from tqdm import tqdm
 
     from ..datasets.sample_drive import SampleDrive
@@ -209,9 +218,10 @@ def _over_ros(args: argparse.Namespace) -> list[Row]:
     sizes = [(h, w) for w, h in args.sizes or ()]
     chosen: dict[str, Any] = {'sizes': sizes} if sizes else {}
     if args.what == 'transport':
-        return [Row(**row) for row in probe.transport_rows(labels, **chosen)]
+        return [Row(**row) for row in probe.transport_rows(labels, **chosen)], {}
     measure = {'node': probe.node_rows, 'end_to_end': probe.end_to_end_rows}
     rows: list[dict[str, Any]] = []
+    trials = []
     ways = list(product(args.networks, args.backends, args.precisions))
     for network, backend, precision in tqdm(ways, args.what, unit='node'):
         given: dict[str, Any] = {
@@ -225,9 +235,17 @@ def _over_ros(args: argparse.Namespace) -> list[Row]:
                 settings['counts'] = args.cameras
             for size in sizes or [CAMERA_SIZE]:
                 rows += probe.camera_rows(picture, size=size, **settings)
+        elif args.what == 'deadline':
+            for size in sizes or [CAMERA_SIZE]:
+                both, trial = probe.deadline_rows(
+                    picture, size=size, deadline_ms=args.deadline_ms, rate=args.rate,
+                    rounds=args.rounds, **settings,
+                )  # fmt: skip
+                rows += both
+                trials.append(trial)
         else:
             rows += measure[args.what](picture, **chosen, **settings)
-    return [Row(**row) for row in rows]
+    return [Row(**row) for row in rows], {'deadlines': trials} if trials else {}
 
 
 def _show(found: Mapping[str, Any], markdown: bool) -> None:

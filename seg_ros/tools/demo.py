@@ -103,7 +103,7 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
 
     from ..evaluation.bags.bag import image_topic
     from ..evaluation.bags.writer import BagWriter
-    from ..inference import image_file
+    from ..inference import image_file, video_file
     from .sample_drive import write_drive
 
     bag = out / 'drive'
@@ -112,8 +112,8 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
         return bag, IMAGES
     drive = Path(args.drive)
     frames: Iterable[Image]
-    if drive.suffix.lower() in image_file.VIDEO_SUFFIXES:
-        frames, rate = image_file.read_video(drive), image_file.video_rate(drive)
+    if drive.suffix.lower() in video_file.VIDEO_SUFFIXES:
+        frames, rate = video_file.read_video(drive), video_file.video_rate(drive)
     elif drive.is_dir() and not (drive / 'metadata.yaml').exists():
         frames, rate = map(image_file.read_image, image_file.images_in(drive)), RATE
     else:
@@ -161,7 +161,7 @@ def _play(
     out: Path,
 ) -> list[int]:
     """Play the bag in a process of its own and listen; return when each image was published."""
-    from ..inference.image_file import VideoWriter
+    from ..inference.video_file import VideoWriter
     from ..nodes.recorder import Recorder
 
     figures = out / 'player.json'

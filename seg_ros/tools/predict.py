@@ -35,9 +35,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tqdm import tqdm
 
-    from ..inference.image_file import read_image, read_video, video_rate, VideoWriter, write_image
+    from ..inference.image_file import read_image, write_image
     from ..inference.overlay import overlay
     from ..inference.palette import with_palette
+    from ..inference.video_file import read_video, video_rate, VideoWriter
 
     images, videos = _find(args.inputs)
     segmenter = make_segmenter(args)
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _find(inputs: list[str]) -> tuple[list[Path], list[Path]]:
     """Return the image and the video files that the inputs name."""
-    from ..inference.image_file import images_in, VIDEO_SUFFIXES
+    from ..inference.image_file import images_in
+    from ..inference.video_file import VIDEO_SUFFIXES
 
     images: list[Path] = []
     videos: list[Path] = []

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shortened
 from typing import Any
 
 from ...inference import encodings
@@ -18,7 +19,7 @@ def to_rgb(message: Any) -> Image:
     """
     if hasattr(message, 'encoding'):
         return encodings.to_rgb(message)
-    return decode_image(message.data, f'format {message.format!r}')
+    return decode_image(message.data, f'format {shortened(message.format)}')
 
 
 def to_labels(message: Any) -> Image:
@@ -28,7 +29,7 @@ def to_labels(message: Any) -> Image:
     :raises ValueError: they are not of one 8-bit channel, or compressed to something else.
     """
     if not hasattr(message, 'encoding'):
-        return decode_labels(message.data, f'format {message.format!r}')
+        return decode_labels(message.data, f'format {shortened(message.format)}')
     if message.encoding not in ('mono8', '8UC1'):
         raise ValueError(f'expected class ids as mono8; found {message.encoding}')
     return encodings.to_array(message)

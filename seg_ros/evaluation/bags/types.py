@@ -4,9 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+import re
 from typing import Any, NamedTuple
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos
+from rosbags.interfaces import (
+    Connection,
+    ConnectionExtRosbag2,
+    MessageDefinitionFormat,
+    Nodetype,
+    Qos,
+)
 from rosbags.typesys import (
     get_types_from_idl,
     get_types_from_msg,
@@ -19,6 +27,7 @@ from rosbags.typesys.store import Typestore
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 _HEADER = 'std_msgs/msg/Header'
+_NAME = re.compile(r'[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*')
 _RULE = 80 * '=' + '\n'
 """What parts a definition from those that it is made of."""
 
@@ -138,6 +147,7 @@ def _types_of(connection: Connection) -> Typestore:
     else:
         parts = [part.partition('\n')[2] for part in text.split(_RULE)]
         types = {k: v for part in parts if part for k, v in get_types_from_idl(part).items()}
+    _check_names(types)
     if _HEADER in types:
         types[_HEADER] = store.fielddefs[_HEADER]  # ROS 1's has a count, which ROS 2 leaves out
     try:
@@ -146,6 +156,25 @@ def _types_of(connection: Connection) -> Typestore:
         store = get_typestore(Stores.EMPTY)
         store.register(types)
     return store
+
+
+def _check_names(types: Mapping[str, Any]) -> None:
+    """
+    Raise unless definitions hold nothing but names: rosbags makes Python of them, and runs it.
+
+    Its own grammar lets nothing else through. That shall not be all that stands between a
+    recording and the machine of who opens it.
+    """
+    for kind, (constants, fields) in types.items():
+        used = [kind, *(constant[0] for constant in constants)]
+        for field, (node, description) in fields:
+            if node in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+                (node, description), size = description
+                used.append(f'_{int(size)}')
+            used += [field, description[0] if node == Nodetype.BASE else description]
+        for name in used:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f'expected names in a definition; found {name!r:.100}')
 
 
 def _definition(connection: Connection) -> str:

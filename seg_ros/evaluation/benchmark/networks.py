@@ -45,8 +45,7 @@ def find_network(name: str, size: tuple[int, int]) -> Checkpoint:
         return checkpoint
     architecture = {**checkpoint.architecture, **arguments}
     if set(arguments) == {'exit'} and isinstance(checkpoint.network, ICNet):
-        network: SegmentationNetwork = build_model(architecture)
-        network.load_state_dict(checkpoint.network.state_dict())
+        network: SegmentationNetwork = checkpoint.network.ending(arguments['exit'])
     elif set(arguments) == {'head_width'} and isinstance(checkpoint.network, BiSeNetV2):
         network = _with_wide_head(checkpoint.network, architecture)
     else:

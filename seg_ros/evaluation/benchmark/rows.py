@@ -26,7 +26,7 @@ class Row:
     """
     One thing measured.
 
-    :param benchmark: engine, baseline, overlay, node, end_to_end, cameras or transport.
+    :param benchmark: engine, baseline, overlay, node, end_to_end, cameras, deadline or transport.
     :param network: as it was asked for, such as ``icnet:width=0.5``; empty where none runs.
     :param backend: what ran it.
     :param input_size: (height, width) that the network sees.

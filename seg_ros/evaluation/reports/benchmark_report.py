@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..benchmark.rows import Row
 from .comparison_report import COLORS
+from .deadline_plot import deadline_plot
 from .plots import canvas, INK, literal, plain
 from .report import number, plot, Section, write_report
 
@@ -175,15 +176,20 @@ def _name(row: Row) -> str:
     return shorten(', '.join(filter(None, parts)), NAME, placeholder='…')
 
 
-def write_plot(path: str | Path, rows: Sequence[Row]) -> None:
+def write_plot(path: str | Path, found: Mapping[str, Any]) -> None:
     """
-    Write the plot of the latencies, as SVG, PNG or what else the path ends with.
+    Write the plot of the deadlines, or else of the latencies, as what the path ends with.
 
+    :param found: as :func:`write_benchmark_report`'s.
     :raises ValueError: nothing has a latency, or no picture has such an ending.
     """
-    if not plotted(rows):
+    if trials := found.get('deadlines'):
+        drawing = deadline_plot(trials)
+    elif plotted(found['results']):
+        drawing = latency_plot(found['results'])
+    else:
         raise ValueError('expected rows with a latency to plot; found none')
-    latency_plot(rows).savefig(path, dpi=120)
+    drawing.savefig(path, dpi=120)
 
 
 def write_benchmark_report(path: str | Path, found: Mapping[str, Any]) -> None:
@@ -195,7 +201,10 @@ def write_benchmark_report(path: str | Path, found: Mapping[str, Any]) -> None:
     """
     rows: Sequence[Row] = found['results']
     sections = []
-    if plotted(rows):
+    if trials := found.get('deadlines'):
+        figure = plot(deadline_plot(trials), 'ages of the masks over time')
+        sections.append(Section('Which masks came in time?', figures=[figure]))
+    elif plotted(rows):
         text = 'Across each bar stands what the machine could do at its measured peak.'
         figure = plot(latency_plot(rows), 'median latencies')
         sections.append(Section('How long does it take?', text, [figure]))

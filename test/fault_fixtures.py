@@ -115,6 +115,7 @@ class Rig:
 
     :param folder: for the control file.
     :param model: a checkpoint.
+    :param name: the node's; nodes at the same time want different ones, and other cameras.
     :param parameters: of the node.
     """
 
@@ -124,6 +125,7 @@ class Rig:
         model: Path,
         cameras: Sequence[str] = ('front', 'rear'),
         environment: dict[str, str] | None = None,
+        name: str = 'segmentation_node',
         **parameters: object,
     ) -> None:
         self._control = folder / 'fault.json'
@@ -132,7 +134,9 @@ class Rig:
         self.parameters = {'model': str(model), **SMALL, **LENIENT, **parameters}
         self.segmenter = Segmenter(model, **SMALL)
         self.break_it()
+        self._name = name
         self.node = NodeProcess(
+            *('-r', f'__node:={name}'),
             program=[FAULTY, self._control],
             environment=environment,
             cameras=f'[{", ".join(cameras)}]',
@@ -147,7 +151,7 @@ class Rig:
             self.node.wait_for_log(f'subscribing to /{self._names[-1]}/image_raw')
             self.peer = Peer()
             stack.callback(self.peer.close)
-            self.diagnostics = Diagnostics(self.peer)
+            self.diagnostics = Diagnostics(self.peer, self._name)
             self.cameras = {name: TestCamera(self, name) for name in self._names}
             self._stack = stack.pop_all()
         return self
@@ -167,22 +171,22 @@ class Rig:
 
     def set(self, **values: object) -> str:
         """Set parameters; return why not, empty if they are."""
-        result = self.peer.set_parameters('/segmentation_node', **values)
+        result = self.peer.set_parameters(f'/{self._name}', **values)
         return '' if result.successful else result.reason
 
     def enable(self, enabled: bool) -> None:
         request = SetBool.Request(data=enabled)
-        response = self.peer.call(SetBool, '/segmentation_node/enable', request)
+        response = self.peer.call(SetBool, f'/{self._name}/enable', request)
         assert response.success, response.message
 
     def reload(self) -> Trigger.Response:
-        return self.peer.call(Trigger, '/segmentation_node/reload', Trigger.Request())
+        return self.peer.call(Trigger, f'/{self._name}/reload', Trigger.Request())
 
     def change(self, transition: str) -> bool:
         """Ask for a lifecycle transition, such as activate; return whether it worked."""
         number = getattr(Transition, f'TRANSITION_{transition.upper()}')
         request = ChangeState.Request(transition=Transition(id=number))
-        service = '/segmentation_node/change_state'
+        service = f'/{self._name}/change_state'
         return self.peer.call(ChangeState, service, request).success
 
     def restore(self) -> None:

@@ -311,8 +311,10 @@ def test_an_odd_camera_info_costs_no_mask(rig, front, info):
 
 
 def test_simulated_time_that_stands_still_and_jumps_back(tmp_path, model):
-    with Rig(tmp_path, model, ['front'], use_sim_time='true', max_age_ms=1000) as rig:
-        front = rig.cameras['front']
+    with Rig(
+        tmp_path, model, ['late'], name='simulated', use_sim_time='true', max_age_ms=1000
+    ) as rig:
+        front = rig.cameras['late']
         front.ask(DIM)  # time has not come yet
         clock = rig.peer.publisher(Clock, '/clock', 1)
 

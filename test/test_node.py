@@ -382,7 +382,7 @@ def test_the_palette_is_of_the_pictures_not_of_the_mask(
         ({'autostart': False}, 'read-only parameter: autostart'),
         ({'front__image_topic': 'a b'}, 'front.image_topic: expected what can stand in a topic'),
         ({'max_age_ms': -1}, 'max_age_ms out of range'),
-        ({'diagnostics__stale_ms': 0}, 'diagnostics.stale_ms out of range'),
+        ({'diagnostics__stale_ms': -1}, 'diagnostics.stale_ms out of range'),
     ],
 )
 def test_what_cannot_be_is_refused_and_the_old_network_goes_on(

@@ -17,7 +17,7 @@ from seg_ros.inference.overlay import draw
 from seg_ros.inference.run_length import decode
 from seg_ros.inference.segmentation import Segmentation
 from seg_ros.nodes import outputs as outputs_module
-from seg_ros.nodes.camera_info import scale_camera_info
+from seg_ros.nodes.camera_info import fits, scale_camera_info
 from seg_ros.nodes.outputs import Outputs
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
@@ -147,6 +147,25 @@ def test_without_vision_msgs_there_is_no_label_info(node, monkeypatch):
     outputs = Outputs(node, 'front', False)
     outputs.publish_label_info(CAMVID, 0.5)
     assert 'label_info' not in node.publishers
+
+
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [((480, 640), True), ((240, 320), False), ((100, 200), True), ((640, 480), False)],
+)
+def test_camera_info_of_another_image_is_not_passed_on(node, outputs, size, expected):
+    info = CameraInfo(width=640, height=480)
+    info.roi.width, info.roi.height = 200, 100
+    image, mask = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+    node.publishers['camera_info'].listeners = 1
+    seen = Segmentation(mask, None, 0.5, 0.0)
+    outputs.publish_others({'camera_info'}, Header(), image, seen, CAMVID, 0.5, info)
+    assert bool(node.publishers['camera_info'].messages) == expected
+
+
+def test_camera_info_of_a_binned_image_fits():
+    assert fits(CameraInfo(width=640, height=480, binning_x=2, binning_y=2), 240, 320)
+    assert not fits(CameraInfo(width=640, height=480, binning_x=2, binning_y=2), 480, 640)
 
 
 def test_camera_info_scaled_projects_points_to_scaled_pixels():

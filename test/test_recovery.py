@@ -42,10 +42,10 @@ class Node:
         if not cancelled.is_set():
             self.in_force = values
 
-    def fail(self, times=FAILURES, values=ASKED):
+    def fail(self, times=FAILURES, values=ASKED, cameras=('front',)):
         segmenter = SimpleNamespace(device=values['device'], checkpoint='in memory')
         for _ in range(times):
-            self.recovery.failing(values, segmenter, 'the network fails: boom')
+            self.recovery.failing(values, segmenter, cameras, 'the network fails: boom')
 
 
 @pytest.fixture
@@ -64,9 +64,38 @@ def healthy(node):
 def test_failures_that_are_not_in_a_row_change_nothing(node):
     for _ in range(10):
         node.fail(FAILURES - 1)
-        node.recovery.succeeded()
+        node.recovery.succeeded(['front'])
     assert node.tried == []
     assert healthy(node)
+
+
+def test_as_long_as_one_camera_is_answered_the_others_images_are_at_fault(node, monkeypatch):
+    monkeypatch.setattr(recovery_module, 'LATELY', 0.3)
+    for _ in range(10):
+        node.recovery.succeeded(['rear'])
+        node.fail(10)
+    assert node.tried == []
+    assert healthy(node)
+    node.fail(1, cameras=['rear'])  # now it fails on both
+    assert wait_until(lambda: node.tried == [ASKED] and healthy(node))
+    node.recovery.succeeded(['rear'])  # and now nothing is known of it for long
+    assert wait_until(lambda: node.fail(1) or len(node.tried) > 1)
+
+
+def test_a_network_that_answers_again_by_itself_is_left_alone(node, monkeypatch):
+    """Its images were at fault, as after the last fallback they no longer are."""
+    monkeypatch.setattr(recovery_module, 'PAUSES', (0.3, 60.0))
+    monkeypatch.setattr(recovery_module, 'RETURN_PAUSES', (60.0, 60.0))
+    for count in range(1, 4):
+        node.fail()
+        assert wait_until(lambda: len(node.tried) == count and not node.recovery.failed)  # noqa: B023
+    node.fail()
+    assert wait_until(lambda: 'next attempt' in node.recovery.problem)
+    assert node.in_force == SAFE, 'what might answer was taken away'
+    node.recovery.succeeded(['front'])
+    assert wait_until(lambda: not node.recovery.failed)
+    assert node.tried == [ASKED, ON_CPU, SAFE]
+    assert 'Trying again in 60 s' in node.recovery.problem
 
 
 def test_after_several_in_a_row_it_is_built_anew_and_meanwhile_there_is_none(node):

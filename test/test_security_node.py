@@ -172,17 +172,23 @@ def test_images_that_promise_too_much_are_dropped_and_the_next_is_answered(peer,
         images = peer.publisher(CompressedImage, '/camera/image_raw/compressed')
         masks = peer.listen(Image, '/camera/segmentation/mask')
         good = picture(1, *INPUT_SIZE)
+        bomb = bytearray(encode_image(good, '.png'))
+        bomb[16:24] = b'\0\0\xff\xff' * 2
         before = node.resources()['memory']
-        for seed in range(3):
-            bomb = bytearray(encode_image(good, '.png'))
-            bomb[16:24] = b'\0\0\xff\xff' * 2
-            for content in (bytes(bomb), encode_image(good, '.bmp'), b'\x1b[2J' * 1000):
-                images.publish(CompressedImage(format='\x1b[2J' * 1000, data=array('B', content)))
-            message = CompressedImage(format='png', data=array('B', encode_image(good, '.png')))
-            message.header.stamp.sec = 1_700_000_000 + seed
-            images.publish(message)
-            find(masks, (message.header.stamp.sec, 0))
+        send(images, 0, bytes(bomb))
+        # First and alone: reports are few, and a newer image takes the place of one that waits.
         node.wait_for_log(f'expected {MAX_PIXELS} pixels at most.*; found 65535x65535, as PNG', 5)
+        for stamp in range(1, 4):
+            for content in (bytes(bomb), encode_image(good, '.bmp'), b'\x1b[2J' * 1000):
+                send(images, 0, content)
+            send(images, stamp, encode_image(good, '.png'))
+            find(masks, (stamp, 0))
         assert '\x1b[2J' not in node.log
         assert max(map(len, node.log.splitlines())) < 2000
         assert node.resources()['memory'] - before < 300_000
+
+
+def send(images, second, content):
+    message = CompressedImage(format='\x1b[2J' * 1000, data=array('B', content))
+    message.header.stamp.sec = second
+    images.publish(message)

@@ -80,7 +80,6 @@ class Camera:
         self.health = health
         self.size: tuple[int, int] | None = None
         self.info: CameraInfo | None = None
-        self.outputs = Outputs(node, name, mask_rle)
         self._node = node
         self._logger = node.get_logger()
         self._compressed = compressed
@@ -92,6 +91,7 @@ class Camera:
         self._asked = 'auto'
         self._last_report = -REPORT_PERIOD
         self.move(image_topic)
+        self.outputs = Outputs(node, name, mask_rle)
 
     def move(self, image_topic: str) -> None:
         """Take images from another topic; as long as :meth:`subscribe` is not called, none."""
@@ -134,6 +134,12 @@ class Camera:
             wanted = ReliabilityPolicy.RELIABLE if offered else self._reliability
         else:
             wanted = ReliabilityPolicy.BEST_EFFORT
+        if not self._subscriptions or wanted != self._reliability:
+            self._logger.info(
+                f'camera {self.name}: subscribing to {self.topic}, {wanted.name.lower()} '
+                f'({reliability}; {len(offered)} publishers)'
+            )
+            self._subscribe(wanted)
         problems = self.outputs.incompatible()
         if wanted == ReliabilityPolicy.RELIABLE and not all_reliable:
             problems.append(
@@ -142,20 +148,16 @@ class Camera:
                 'best_effort, or let the publisher be reliable'
             )
         self.health.qos_problem = '; '.join(problems)
-        if self._subscriptions and wanted == self._reliability:
-            return
+
+    def _subscribe(self, reliability: ReliabilityPolicy) -> None:
         self.unsubscribe()
-        self._reliability = wanted
-        self._logger.info(
-            f'camera {self.name}: subscribing to {self.topic}, {wanted.name.lower()} '
-            f'({reliability}; {len(offered)} publishers)'
-        )
+        self._reliability = reliability
         self._subscriptions = [
             self._node.create_subscription(
                 self._type,
                 self._unmapped,
                 self._receive,
-                QoSProfile(depth=1, reliability=wanted),
+                QoSProfile(depth=1, reliability=reliability),
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=lambda event: self._on_incompatible()
                 ),
@@ -174,6 +176,7 @@ class Camera:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        self.health.qos_problem = ''
 
     def take(self) -> None:
         """Receive an image that waits, in place of an executor that is busy."""

@@ -9,6 +9,13 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 
+def fits(info: CameraInfo, height: int, width: int) -> bool:
+    """Return whether a camera_info can be of an image of this size: whole, or its region."""
+    binning = max(1, info.binning_y), max(1, info.binning_x)
+    sizes = (info.height, info.width), (info.roi.height, info.roi.width)
+    return any((h // binning[0], w // binning[1]) == (height, width) for h, w in sizes)
+
+
 def scale_camera_info(
     info: CameraInfo, header: Header, scale_x: float, scale_y: float
 ) -> CameraInfo:

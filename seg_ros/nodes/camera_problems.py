@@ -39,7 +39,7 @@ def find_problems(
     """
     silent = list(_silence(known, limits))
     yield from silent
-    if known['QoS problem'] and not silent:
+    if known['QoS problem']:
         yield Problem(WARN, known['QoS problem'])
     if settled and not silent:
         yield from _rate(known, limits)
@@ -51,14 +51,17 @@ def _silence(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
     """Find why no masks come at all."""
     topic, patience = known['topic'], limits.stale_ms / 1000
     if (ago := known['last image (s ago)']) is None:
-        remedy = known['QoS problem'] or (
-            'Check that the camera runs, publishes there and has the same ROS_DOMAIN_ID: '
-            f'ros2 topic info -v {topic}'
+        yield Problem(
+            STALE,
+            f'waiting for the first image on {topic}. Check that the camera runs, publishes '
+            f'there and has the same ROS_DOMAIN_ID: ros2 topic info -v {topic}',
         )
-        yield Problem(STALE, f'waiting for the first image on {topic}. {remedy}')
     elif _exceeds(ago, patience) and patience:
-        remedy = known['QoS problem'] or 'Check the camera, its driver and the network between'
-        yield Problem(STALE, f'no image on {topic} for {ago:.1f} s. {remedy}')
+        yield Problem(
+            STALE,
+            f'no image on {topic} for {ago:.1f} s. Check the camera, its driver and the network '
+            'between',
+        )
     if _exceeds(waits := known['unanswered for (s)'], patience) and patience:
         yield Problem(
             ERROR,

@@ -85,7 +85,7 @@ def _fault(path: Path) -> str:
         root = fromstring(path.read_bytes(), XMLParser(target=_Builder()))
     except OSError as error:
         return f'cannot be read: {error.strerror}'
-    except ParseError as error:
+    except (ParseError, ValueError, LookupError) as error:  # the latter two of encodings
         return f'is not well-formed XML: {error}'
     except _Doctype:
         return 'has a DOCTYPE, and is not looked into for that'

@@ -42,7 +42,7 @@ SLOWER = 4.0
 MOST_BUSY = 6
 """Processes for each core, at most, to get there."""
 
-CALM_SECONDS, LOAD_SECONDS = 4.0, 6.0
+CALM_SECONDS, LOAD_SECONDS = 3.0, 6.0
 """Without and with load, by turns."""
 
 FRAMES = 20

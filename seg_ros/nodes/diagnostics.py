@@ -12,11 +12,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from .camera_problems import Thresholds
 from .dds_profile import check_profile
-from .health import CameraHealth, NetworkHealth, Thresholds
+from .health import CameraHealth, NetworkHealth
 from .recovery import Recovery
 from .settings import Settings
-from .worker import PATIENCE, Worker
+from .worker import Worker
 
 PERIOD = 1.0
 """Seconds between two reports."""
@@ -58,10 +59,10 @@ class Diagnostics:
         :param worker: what answers images, if any does.
         """
         self._last = monotonic()
-        network, busy = self._network, 0.0 if worker is None else worker.busy
+        network = self._network
         network.state = state
-        if busy > PATIENCE:
-            network.problem, network.failed = _hangs(busy), True
+        if worker is not None and worker.hangs:
+            network.problem, network.failed = _hangs(worker.busy), True
         else:
             problems = filter(None, (self._recovery.problem, self._profile_problem))
             network.problem, network.failed = '; '.join(problems), self._recovery.failed
@@ -88,6 +89,6 @@ class Diagnostics:
 
 def _hangs(seconds: float) -> str:
     return (
-        f'the network has not answered for {seconds:.0f} s. If it does not come back, restart the '
-        'node'
+        f'the network has not answered for {seconds:.0f} s. If it does not come back, call '
+        '~/reload, or restart the node'
     )

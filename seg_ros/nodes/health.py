@@ -27,8 +27,6 @@ from .recent import percentile, Recent
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
-__all__ = ['CameraHealth', 'NetworkHealth', 'Thresholds']
-
 WINDOW = 10
 """Seconds that rates, shares and percentiles are over; the one that runs is one of them."""
 
@@ -147,7 +145,8 @@ class CameraHealth:
                 'low_confidence': seen.low_confidence,
             }.items():
                 second.sums[what] += amount
-            if not same(self._picture, picture):
+            silent = now - self._last_looked > WINDOW
+            if silent or not same(self._picture, picture):
                 self._picture, self._first_looked = picture, now
             self._last_looked = now
             self._size = image.shape[:2]

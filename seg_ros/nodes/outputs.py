@@ -19,7 +19,7 @@ from ..inference.image_file import Image as Array
 from ..inference.labels import LabelSet
 from ..inference.overlay import draw
 from ..inference.segmentation import Paint, Segmentation
-from .camera_info import scale_camera_info
+from .camera_info import fits, scale_camera_info
 from .image_message import encode, to_message, to_runs
 
 try:  # Humble has this in rclpy.qos_event, which newer distributions gave up.
@@ -145,7 +145,8 @@ class Outputs:
         :param image: uint8 RGB, (H, W, 3).
         :param seen: all outputs get the size of its labels. Pictures that are in it are not
             drawn again.
-        :param info: the image's geometry, where it is known.
+        :param info: the image's geometry, where it is known. One of an image of another size is
+            not passed on.
         """
         mask = seen.labels
 
@@ -164,7 +165,7 @@ class Outputs:
         }
         if (confidence := seen.confidence) is not None:
             make['confidence'] = lambda: to_message(header, confidence)
-        if info is not None:
+        if info is not None and fits(info, *image.shape[:2]):
             make['camera_info'] = lambda: scale_camera_info(
                 info, header, mask.shape[1] / image.shape[1], mask.shape[0] / image.shape[0]
             )

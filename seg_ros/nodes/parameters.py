@@ -182,8 +182,8 @@ PARAMETERS = (
     Parameter(
         'diagnostics.stale_ms',
         2000,
-        'STALE is a camera that sent no image for this long.',
-        limits=(1, 600_000),
+        'STALE is a camera that sent no image for this long; 0 is off.',
+        limits=(0, 600_000),
     ),
     Parameter(
         'diagnostics.min_rate',
@@ -219,8 +219,9 @@ PARAMETERS = (
     Parameter(
         'diagnostics.frozen_ms',
         3000,
-        'WARN where a camera sends the same picture for longer.',
-        limits=(1, 600_000),
+        'WARN where a camera sends the same picture for longer; 0 is off, for simulated scenes at '
+        'rest.',
+        limits=(0, 600_000),
     ),
     Parameter(
         'diagnostics.min_brightness',

@@ -3,7 +3,8 @@
 """
 What becomes of a network that fails.
 
-One failure costs its frames and no more. After several in a row the network is built anew; if
+One failure costs its frames and no more, and as long as one camera is answered, it is the other's
+images that are at fault. After several in a row of all cameras the network is built anew; if
 that does not help it is taken to what can be trusted most, PyTorch in float32 on the CPU. From
 there what was asked for is tried again, ever more rarely. All of that is done in a thread of its
 own, as it takes seconds; who asks for another network meanwhile ends it.
@@ -11,14 +12,16 @@ own, as it takes seconds; who asks for another network meanwhile ends it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 import sys
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any, TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from .settings import brief
 
 if TYPE_CHECKING:
     from ..inference.checkpoint import Checkpoint
@@ -28,11 +31,17 @@ if TYPE_CHECKING:
 FAILURES = 3
 """In a row, after which the network is built anew."""
 
+LATELY = 5.0
+"""Seconds for which a camera's last answer says that the network works."""
+
 STABLE = 60.0
 """Seconds without a rebuild, after which earlier ones no longer count."""
 
 PAUSES = (1.0, 60.0)
 """Seconds before another attempt where nothing works: at first, and at most."""
+
+WAKE = 0.05
+"""Seconds between two looks at whether a camera is answered after all."""
 
 RETURN_PAUSES = (10.0, 600.0)
 """Seconds before what was asked for is tried again, while something else works."""
@@ -61,18 +70,23 @@ class Recovery:
         self._logger = logger
         self._thread: Thread | None = None
         self._cancelled = Event()
+        # So that what is forgotten is not said afterwards.
+        self._saying = Lock()
         self.reset()
 
     def reset(self) -> None:
         """Forget all, as another network takes over, or none."""
-        self._cancelled.set()
+        with self._saying:
+            self._cancelled.set()
+            self.problem = ''
+            self.failed = False
         self._cancelled = Event()
-        self._in_a_row = 0
+        self._in_a_row: dict[str, int] = {}
+        self._answered: dict[str, float] = {}
+        self._fallen = False
         self._rebuilds = 0
         self._last_rebuild = 0.0
         self._rebuilding = False
-        self.problem = ''
-        self.failed = False
 
     def stop(self, patience: float) -> None:
         """Forget all, and wait for so many seconds until nothing is being built any more."""
@@ -80,21 +94,33 @@ class Recovery:
         if self._thread is not None:
             self._thread.join(patience)
 
-    def succeeded(self) -> None:
-        """Take note of frames that were answered."""
-        self._in_a_row = 0
+    def succeeded(self, cameras: Collection[str]) -> None:
+        """Take note of cameras that were answered."""
+        for camera in cameras:
+            self._in_a_row.pop(camera, None)
+            self._answered[camera] = monotonic()
 
-    def failing(self, values: Mapping[str, Any], segmenter: Segmenter, reason: str) -> None:
+    def failing(
+        self,
+        values: Mapping[str, Any],
+        segmenter: Segmenter,
+        cameras: Collection[str],
+        reason: str,
+    ) -> None:
         """
         Take note of frames that the network failed on.
 
         :param values: of the parameters in force.
         :param segmenter: the network.
+        :param cameras: those whose frames it failed on.
         :param reason: what it says.
         """
-        self._in_a_row += 1
-        _free_memory()
-        if self._in_a_row < FAILURES or self._rebuilding:
+        free_memory()
+        for camera in cameras:
+            self._in_a_row[camera] = self._in_a_row.get(camera, 0) + 1
+            self._answered.pop(camera, None)
+        others = self._answered and monotonic() - max(self._answered.values()) < LATELY
+        if max(self._in_a_row.values()) < FAILURES or others or self._rebuilding:
             return
         self._rebuilding = True
         self.problem, self.failed = reason, True
@@ -130,9 +156,6 @@ class Recovery:
         if previous is not None:
             previous.join()
         cause = reason
-        # What is broken may hold what its successor needs.
-        self._install(None, cancelled)
-        _free_memory()
         ways = [('the network is built anew', values)]
         if device != 'cpu':
             auto = {**values, 'device': 'cpu', 'backend': 'auto', 'precision': 'auto'}
@@ -140,32 +163,45 @@ class Recovery:
         safe = {**values, 'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
         ways.append(('falling back to PyTorch in float32 on the CPU', safe))
         first, longest = PAUSES
+        what = ''
         while not cancelled.is_set():
             what, chosen = ways[min(self._rebuilds, len(ways) - 1)]
             if self._rebuilds >= len(ways):
                 pause = min(first * 2 ** (self._rebuilds - len(ways)), longest)
                 self._say(f'{reason}: next attempt in {pause:.0f} s', True, cancelled)
-                if cancelled.wait(pause):
-                    return
+                if self._answers_within(pause, cancelled):
+                    break
             self._say(f'{reason}: {what}', True, cancelled)
             self._rebuilds += 1
             self._last_rebuild = monotonic()
+            # What is broken may hold what its successor needs.
+            self._install(None, cancelled)
+            free_memory()
             try:
                 ladder = self._load(chosen, checkpoint)
             except Exception as error:  # whatever a broken device makes of it
-                reason = f'{cause}; {error}'
+                reason = f'{cause}; {brief(error)}'
                 continue
             self._install(ladder, cancelled)
-            if cancelled.is_set():
-                return
-            self._in_a_row = 0
-            self._rebuilding = False
-            if chosen is values:
-                self._say('', False, cancelled)
-                self._logger.info('the network was built anew')
-                return
-            self._return(values, checkpoint, f'{reason}: {what}', cancelled)
+            self._fallen = chosen is not values
+            break
+        if cancelled.is_set():
             return
+        self._in_a_row.clear()
+        self._rebuilding = False
+        if self._fallen:
+            self._return(values, checkpoint, f'{reason}: {what}', cancelled)
+        else:
+            self._say('', False, cancelled)
+            self._logger.info('the network was built anew')
+
+    def _answers_within(self, seconds: float, cancelled: Event) -> bool:
+        """Wait; return before the time is over, and whether, a camera is answered after all."""
+        end = monotonic() + seconds
+        while monotonic() < end and not cancelled.wait(WAKE):
+            if self._answered:
+                return True
+        return False
 
     def _return(
         self, values: Mapping[str, Any], checkpoint: Checkpoint, problem: str, cancelled: Event
@@ -181,10 +217,11 @@ class Recovery:
             try:
                 ladder = self._load(values, checkpoint)
             except Exception as error:
-                problem = f'{error}: staying with what works'
+                problem = f'{brief(error)}: staying with what works'
                 pause *= 2
                 continue
             self._install(ladder, cancelled)
+            self._fallen = False
             self._last_rebuild = monotonic()
             self._say('', False, cancelled)
             if not cancelled.is_set():
@@ -192,9 +229,10 @@ class Recovery:
             return
 
     def _say(self, problem: str, failed: bool, cancelled: Event) -> None:
-        if cancelled.is_set():
-            return
-        self.problem, self.failed = problem, failed
+        with self._saying:
+            if cancelled.is_set():
+                return
+            self.problem, self.failed = problem, failed
         # Two calls, since rclpy takes each place in the code for one severity.
         if problem and failed:
             self._logger.error(problem)
@@ -202,7 +240,7 @@ class Recovery:
             self._logger.warning(problem)
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
     """Give back what PyTorch keeps of a GPU's memory for later."""
     if torch := sys.modules.get('torch'):
         with suppress(RuntimeError):  # of a device that is gone

@@ -10,7 +10,7 @@ settings in force. Networks are loaded in threads of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 import gc
 import os
@@ -35,7 +35,7 @@ from .diagnostics import Diagnostics, PERIOD
 from .health import CameraHealth
 from .memory import keep_memory
 from .parameters import check, check_topics, declare, ParameterError
-from .recovery import Recovery
+from .recovery import free_memory, Recovery
 from .settings import (
     deepen,
     describe,
@@ -187,8 +187,7 @@ class SegmentationNode(LifecycleNode):
             self._settings = Settings(self._settings.values)
         gc.unfreeze()
         gc.collect()
-        if torch := sys.modules.get('torch'):
-            torch.cuda.empty_cache()  # which does nothing where CUDA was not used
+        free_memory()
 
     def _start(self) -> None:
         """Answer images, unless that is switched off."""
@@ -264,7 +263,8 @@ class SegmentationNode(LifecycleNode):
             ladder = self._meanwhile(lambda: self._load(values))
         except Exception as error:
             response.message = explain(error)
-            self.get_logger().error(f'not reloaded: {response.message}')
+            if self.context.ok():
+                self.get_logger().error(f'not reloaded: {response.message}')
         else:
             self._change(values, ego_masks, ladder)
             self._publish_label_info()
@@ -327,6 +327,9 @@ class SegmentationNode(LifecycleNode):
             if ladder is not None:
                 self._recovery.reset()
             self._settings = Settings(values, ladder or self._settings.ladder, ego_masks)
+        if ladder is not None and self._worker is not None and self._worker.hangs:
+            self._halt()
+            self._start()
 
     def _meanwhile(self, work: Callable[[], Result]) -> Result:
         """
@@ -336,14 +339,16 @@ class SegmentationNode(LifecycleNode):
         """
         future: Future[Result] = Future()
 
-        def run() -> None:
+        def run(future: Future[Result]) -> None:
             try:
                 future.set_result(work())
-            except Exception as error:
+            except BaseException as error:
                 future.set_exception(error)
+            # Else it would live on with the error, whose trace holds what was half built.
+            del future
 
         # A daemon, as a signal must end the process even where the work hangs.
-        Thread(target=run, name='loading', daemon=True).start()
+        Thread(target=run, args=(future,), name='loading', daemon=True).start()
         while not wait([future], RECEIVE_PERIOD).done:
             try:
                 for camera in self._cameras.values():
@@ -354,7 +359,10 @@ class SegmentationNode(LifecycleNode):
                 if not self.context.ok():
                     break  # Shut down under our feet, which is no fault.
                 raise
-        return future.result(PATIENCE)
+        try:
+            return future.result(PATIENCE)
+        finally:
+            del future
 
     # Any thread.
 
@@ -363,10 +371,11 @@ class SegmentationNode(LifecycleNode):
             if not cancelled.is_set():
                 self._settings = self._settings._replace(ladder=ladder)
 
-    def _on_failure(self, ladder: Ladder, reason: str) -> None:
+    def _on_failure(self, ladder: Ladder, cameras: Collection[str], reason: str) -> None:
         with self._changing:
-            if ladder is self._settings.ladder:  # or its successor is there already
-                self._recovery.failing(self._settings.values, ladder.rungs[0].segmenter, reason)
+            values, current, _ = self._settings
+            if ladder is current:  # or its successor is there already
+                self._recovery.failing(values, ladder.rungs[0].segmenter, cameras, reason)
 
     def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Ladder:
         return load(values, self._sizes(), self.get_logger(), checkpoint)

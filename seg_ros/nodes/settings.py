@@ -130,6 +130,11 @@ def explain(error: Exception) -> str:
     return ''.join(format_exception(error))
 
 
+def brief(error: Exception) -> str:
+    """Return what an error says, or at least what it is."""
+    return str(error) or type(error).__name__
+
+
 def _reporter(logger: RcutilsLogger) -> Any:
     # Not the logger's method: it takes each place in the code for one severity.
     return lambda line: logger.info(line)

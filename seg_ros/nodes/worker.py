@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from .camera import Camera, Frame
 from .frame_queue import FrameQueue
 from .outputs import paint_for
 from .recovery import Recovery
-from .settings import explain, Settings
+from .settings import brief, explain, Settings
 
 if TYPE_CHECKING:
     from ..inference.deadline import Ladder
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds that a frame may take to be answered before the network counts as hanging."""
 
+SHORT_PATIENCE = 3.0
+"""The same where the process is to end, as who waits for that has little."""
+
 
 class Worker:
     """
@@ -33,7 +36,7 @@ class Worker:
 
     :param settings: asked for anew with each frame.
     :param recovery: told how the network does.
-    :param on_failure: called with a network that failed on frames, and what it says.
+    :param on_failure: called with a network that failed, on which cameras, and what it says.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Worker:
         cameras: Mapping[str, Camera],
         settings: Callable[[], Settings],
         recovery: Recovery,
-        on_failure: Callable[[Ladder, str], None],
+        on_failure: Callable[[Ladder, Collection[str], str], None],
     ) -> None:
         self._context = node.context
         self._clock = node.get_clock()
@@ -71,7 +74,8 @@ class Worker:
         """End after the frame that is being answered; those that wait are lost."""
         for name in self._queue.close():
             self._cameras[name].health.replaced()
-        self._thread.join(PATIENCE)
+        patience = PATIENCE if self._context.ok() else SHORT_PATIENCE
+        self._thread.join(max(0.0, patience - self.busy))
         self._abandoned = True
 
     @property
@@ -84,6 +88,11 @@ class Worker:
         """For how many seconds it has been at the same frames."""
         since = self._busy_since
         return 0.0 if since is None else monotonic() - since
+
+    @property
+    def hangs(self) -> bool:
+        """Whether that is longer than it may take."""
+        return self.busy > PATIENCE
 
     @property
     def _over(self) -> bool:
@@ -100,7 +109,7 @@ class Worker:
                 if self._over:
                     return
                 for name in frames:
-                    self._cameras[name].drop(str(error), explain(error))
+                    self._cameras[name].drop(brief(error), explain(error))
             self._busy_since = None
 
     def _batched(self) -> bool:
@@ -121,16 +130,18 @@ class Worker:
             try:
                 images[name] = camera.read(frame.message)
             except Exception as error:  # of the image alone
-                camera.drop(str(error), explain(error))
+                camera.drop(brief(error), explain(error))
         if not images:
             return
         if settings.ladder is None:
             for name in images:
                 self._cameras[name].drop(self._recovery.problem or 'there is no network')
             return
-        failure = self._attempt(settings, settings.ladder, frames, images)
-        if failure is not None and not self._over:
-            self._on_failure(settings.ladder, f'the network fails: {failure}')
+        failures = self._attempt(settings, settings.ladder, frames, images)
+        self._recovery.succeeded(images.keys() - failures)
+        if failures and not self._over:
+            reason = brief(next(iter(failures.values())))
+            self._on_failure(settings.ladder, failures, f'the network fails: {reason}')
 
     def _attempt(
         self,
@@ -138,22 +149,23 @@ class Worker:
         ladder: Ladder,
         frames: Mapping[str, Frame],
         images: Mapping[str, Image],
-    ) -> Exception | None:
-        """Answer frames, together if that goes; return what the network failed with, if it did."""
+    ) -> dict[str, Exception]:
+        """Answer frames, together if that goes; return what the network failed with, by camera."""
         try:
             self._segment(settings, ladder, frames, images)
         except Exception as error:
             if len(images) > 1 and not self._over:  # one of them may be to blame
-                alone = ({name: image} for name, image in images.items())
-                errors = [self._attempt(settings, ladder, frames, each) for each in alone]
-                return next(filter(None, errors), None)
+                failures: dict[str, Exception] = {}
+                for name, image in images.items():
+                    failures |= self._attempt(settings, ladder, frames, {name: image})
+                return failures
             for name in images:
                 if self._over:
-                    self._cameras[name].health.failed(str(error))
+                    self._cameras[name].health.failed(brief(error))
                 else:
-                    self._cameras[name].drop(str(error), explain(error))
-            return error
-        return None
+                    self._cameras[name].drop(brief(error), explain(error))
+            return dict.fromkeys(images, error)
+        return {}
 
     def _segment(
         self,
@@ -190,7 +202,6 @@ class Worker:
         )
         if self._abandoned:
             raise RuntimeError('the network took too long, and was left alone')
-        self._recovery.succeeded()
         seen = dict(zip(images, results, strict=True))
         published = {}
         for name, segmentation in seen.items():
@@ -202,7 +213,7 @@ class Worker:
             except Exception as error:
                 if self._over:
                     return
-                camera.drop(str(error), explain(error))
+                camera.drop(brief(error), explain(error))
                 continue
             age = frame.age(self._now())
             camera.health.published(age, 0 < deadline < age, images[name], segmentation)

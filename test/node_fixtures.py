@@ -268,16 +268,18 @@ class Diagnostics:
     def after(self, name: str) -> DiagnosticStatus:
         """Return the first status of a name that was made from now on, waiting for it."""
         now, before = time(), len(self._heard)
+        wanted = self._prefix + name
 
-        def fresh() -> list[DiagnosticArray]:
-            # With simulated time the stamp says nothing: the second that comes was made after.
-            return [
-                each
-                for i, each in enumerate(self._heard[before:])
-                if each.header.stamp.sec + each.header.stamp.nanosec / 1e9 > now or i
+        def fresh() -> bool:
+            made = [
+                each.header.stamp.sec + each.header.stamp.nanosec / 1e9
+                for each in self._heard[before:]
+                if any(status.name.endswith(wanted) for status in each.status)
             ]
+            # With simulated time the stamp says nothing: the second that comes was made after.
+            return len(made) > 1 or any(moment > now for moment in made)
 
-        assert wait_until(lambda: fresh() and self.statuses(name), 20), 'no diagnostics'
+        assert wait_until(fresh), f'no diagnostics of {name}'
         return self.statuses(name)[-1]
 
     def wait_for(self, name: str, level: bytes, pattern: str = '', timeout: float = 30.0) -> str:

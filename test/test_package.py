@@ -38,7 +38,7 @@ IMPORTS = {
     '__main__': {'tools'},
     '__init__': set(),
 }
-ROS = re.compile(r'rclpy|\w+_msgs|\w+_interfaces|cv_bridge|launch\w*|ament_\w+|rosidl\w*')
+ROS = re.compile(r'rclpy|\w+_msgs|\w+_srvs|\w+_interfaces|cv_bridge|launch\w*|ament_\w+|rosidl\w*')
 
 # Imported name: what pip calls it, and the key of rosdep, where there is one.
 DEPENDENCIES = {

@@ -52,7 +52,8 @@ def overlay(image: Image, mask: Image, palette: Palette, opacity: float = 0.5) -
     """
     colors, blended = colorize(mask, palette), new_image(image.shape)
     cv2.addWeighted(colors, opacity, image, 1 - opacity, 0, dst=blended)
-    return cv2.copyTo(image, cv2.compare(mask, IGNORE, cv2.CMP_EQ), blended)
+    # By NumPy, as OpenCV's comparison takes a mask of one pixel for a number.
+    return cv2.copyTo(image, np.equal(mask, IGNORE).view(np.uint8), blended)
 
 
 def draw(image: Image, mask: Image, paint: Paint) -> tuple[Image | None, Image | None]:

@@ -120,7 +120,7 @@ class Recovery:
             self._in_a_row[camera] = self._in_a_row.get(camera, 0) + 1
             self._answered.pop(camera, None)
         others = self._answered and monotonic() - max(self._answered.values()) < LATELY
-        if max(self._in_a_row.values()) < FAILURES or others or self._rebuilding:
+        if max(self._in_a_row.values(), default=0) < FAILURES or others or self._rebuilding:
             return
         self._rebuilding = True
         self.problem, self.failed = reason, True
@@ -187,7 +187,7 @@ class Recovery:
             break
         if cancelled.is_set():
             return
-        self._in_a_row.clear()
+        self._in_a_row = {}
         self._rebuilding = False
         if self._fallen:
             self._return(values, checkpoint, f'{reason}: {what}', cancelled)

@@ -33,9 +33,7 @@ def test_colorize_paints_the_palette() -> None:
 
 @pytest.mark.parametrize('opacity', [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize('shape', [(50, 70), (1, 1), (1, 4), (4, 1)])
-def test_overlay_mixes_and_leaves_unlabeled_pixels(
-    opacity: float, shape: tuple[int, int]
-) -> None:
+def test_overlay_mixes_and_leaves_unlabeled_pixels(opacity: float, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
     mask = rng.choice([0, 1, 2, 3, 255], shape).astype(np.uint8)

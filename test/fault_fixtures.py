@@ -204,9 +204,7 @@ class Rig:
     def in_use(self) -> Segmenter:
         """Return a segmenter like the one that answers, as /diagnostics tells."""
         self.diagnostics.after('network')
-        engine = {
-            key: self.diagnostics.value('network', key) for key in ('backend', 'precision')
-        }
+        engine = {key: self.diagnostics.value('network', key) for key in ('backend', 'precision')}
         return Segmenter(self.model, **{**SMALL, **engine})
 
     def said(self) -> Said:

@@ -162,6 +162,18 @@ class NodeProcess:
             'memory': int(status['VmRSS'].split()[0]),
         }
 
+    def shared_memory(self) -> set[Path]:
+        """Return its segments of Fast DDS: not those of ports, which belong to all, nor ours."""
+        found = [
+            {
+                Path(line.split()[-1])
+                for line in Path(f'/proc/{pid}/maps').read_text().splitlines()
+                if '/dev/shm/fastrtps_' in line and '_port' not in line
+            }
+            for pid in (self.pid, 'self')
+        ]
+        return found[0] - found[1]
+
     def __enter__(self) -> 'NodeProcess':
         return self
 

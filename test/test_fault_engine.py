@@ -3,7 +3,7 @@
 """Engines that fail under the real node: what it publishes, counts, logs and reports meanwhile."""
 
 from fault_fixtures import keep_sending, Rig, SMALL
-from node_fixtures import ERROR, make_checkpoint, OK, picture, stamp_of, WARN, wait_until
+from node_fixtures import ERROR, make_checkpoint, OK, picture, wait_until, WARN
 import numpy as np
 import pytest
 

@@ -9,7 +9,8 @@ from itertools import combinations, product
 from typing import Any
 
 import cv2
-from hypothesis import given, HealthCheck, settings, strategies as st
+from hypothesis import given, HealthCheck, settings
+from hypothesis import strategies as st
 from node_fixtures import (
     Diagnostics,
     find,
@@ -69,9 +70,7 @@ def same_every_time(examples: int) -> settings:
 
 # Drawn as a whole: ten thousand messages of ten drawn fields each take minutes to make.
 STAMPS = list(
-    product(
-        (0, 1, -1, -(2**31), 2**31 - 1, 1_700_000_000), (0, 1, 10**9 - 1, 10**9, 2**32 - 1)
-    )
+    product((0, 1, -1, -(2**31), 2**31 - 1, 1_700_000_000), (0, 1, 10**9 - 1, 10**9, 2**32 - 1))
 )
 FORMS = list(product(CHANNELS, range(1, 10), range(1, 10), (0, 0, 1, 5), (0, 1, 255)))
 WRONG = [''.join(fields) for count in range(4) for fields in combinations('ehwsd', count)]
@@ -172,7 +171,9 @@ def test_an_image_message_is_rgb_or_an_image_error(message):
     if message.encoding in ('rgb8', 'bgr8', '8UC3'):
         rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
         own = rows[:, : 3 * message.width].reshape(pixels.shape)
-        np.testing.assert_array_equal(pixels, own if message.encoding == 'rgb8' else own[..., ::-1])
+        np.testing.assert_array_equal(
+            pixels, own if message.encoding == 'rgb8' else own[..., ::-1]
+        )
     if message.encoding == 'mono16':
         order = '>u2' if message.is_bigendian else '<u2'
         packed = b''.join(
@@ -218,9 +219,7 @@ class Crowd:
         self._odd = [
             self.peer.publisher(self.kind, f'/{name}/image_raw{suffix}') for name in self.names
         ]
-        self.masks = [
-            self.peer.listen(Image, f'/{name}/segmentation/mask') for name in self.names
-        ]
+        self.masks = [self.peer.listen(Image, f'/{name}/segmentation/mask') for name in self.names]
         self._good = self.peer.publisher(self.kind, f'/good/image_raw{suffix}')
         self._good_masks = self.peer.listen(Image, '/good/segmentation/mask')
         self._image = picture(1, 12, 16)
@@ -265,7 +264,9 @@ class Crowd:
                 np.testing.assert_array_equal(to_array(mask), self.predict(pixels).labels)
         answered = {mask.header.frame_id for masks in self.masks for mask in masks}
         assert len(answered) == total['processed']
-        assert len(self.pixels.keys() - answered) <= total['replaced'] + self.sent - total['received']
+        assert (
+            len(self.pixels.keys() - answered) <= total['replaced'] + self.sent - total['received']
+        )
         assert self.node.running
         assert 'Traceback' not in self.node.log
         good = self.diagnostics.counts('good')
@@ -282,9 +283,7 @@ def checkpoint(tmp_path_factory):
 def crowd(request, checkpoint) -> Iterator[Crowd]:
     names = ', '.join([*(f'odd{i}' for i in range(CAMERAS)), 'good'])
     transport = 'raw' if request.param is Image else 'compressed'
-    with NodeProcess(
-        cameras=f'[{names}]', model=checkpoint, transport=transport, **SMALL
-    ) as node:
+    with NodeProcess(cameras=f'[{names}]', model=checkpoint, transport=transport, **SMALL) as node:
         node.wait_for_log('subscribing to /good/')
         peer = Peer()
         try:

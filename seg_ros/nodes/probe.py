@@ -20,6 +20,7 @@ from ..inference.image_file import encode_image
 from ..inference.image_file import Image as Array
 from ..inference.run_length import encode
 from .deadline_trial import DeadlineTrial
+from .overload_trial import overload
 from .trials import BOTH, Fleet, known, median, one_way, raw, Size, Times, transports, Turns
 
 Row = dict[str, Any]
@@ -264,6 +265,45 @@ def deadline_rows(
             )
         )
     return rows, facts
+
+
+def overload_rows(
+    picture: Array,
+    *,
+    size: Size = (480, 640),
+    model: str = 'bisenetv2_camvid',
+    parameters: Mapping[str, Any] | None = None,
+    seconds: float = 120.0,
+) -> tuple[list[Row], dict[str, Any]]:
+    """
+    Measure the node under ten times the images that it can answer.
+
+    :param parameters: as of :func:`end_to_end_rows`.
+    :param seconds: how long.
+    :returns: a row, whose ``ratio`` is p95 of the age to the engine's median, and all that was
+        found: see :func:`.overload_trial.overload`.
+    """
+    ages, facts = overload(picture, size, model, parameters or {}, seconds)
+    network = {
+        key: facts[key]
+        for key in facts
+        if key in ('network', 'image_size', 'resize', 'backend', 'device', 'precision')
+        or key == 'input_size'
+    }
+    row = _row(
+        'overload',
+        ages,
+        **network,
+        inside='age of the masks when another process receives them',
+        fps=facts['answered'] / seconds,
+        memory_mb=facts['memory_mb'][-1],
+        baseline='the engine alone; p95 to median',
+        ratio=facts['age_p95_ms'] / facts['engine_ms'],
+        notes=f'{facts["offered_rate"]:.0f} images/s offered for {seconds:g} s; '
+        f'{facts["counts"]["processed"]} answered, {facts["counts"]["replaced"]} replaced by newer '
+        'ones; ' + ('; '.join(facts['missed']) or 'all goals met'),
+    )
+    return [row], facts
 
 
 def _arrived(times: Times) -> str:

@@ -81,11 +81,18 @@ class Program:
 
     def memory_mb(self) -> float | None:
         """Return the most memory it has had so far, in megabytes; None where Linux is not."""
+        return self._memory_mb('VmHWM')
+
+    def resident_mb(self) -> float | None:
+        """Return the memory it has now, in megabytes; None where Linux is not."""
+        return self._memory_mb('VmRSS')
+
+    def _memory_mb(self, key: str) -> float | None:
         try:
             status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='utf-8')
         except OSError:
             return None
-        found = re.search(r'^VmHWM:\s+(\d+) kB$', status, re.MULTILINE)
+        found = re.search(rf'^{key}:\s+(\d+) kB$', status, re.MULTILINE)
         return int(found[1]) / 1024 if found else None
 
     def __enter__(self) -> Program:

@@ -50,6 +50,8 @@ class Relay(Node):
                 partial(self._answer, publisher),
                 qos,
             )
+        # An executor that nothing wakes may miss a signal.
+        self.create_timer(1.0, lambda: None)
 
     def _answer(self, publisher: Publisher, image: Image) -> None:
         mask, size = self._mask, image.height * image.width

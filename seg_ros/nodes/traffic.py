@@ -22,6 +22,7 @@ from time import monotonic_ns, perf_counter, sleep, time_ns
 from typing import Any, TYPE_CHECKING
 from zlib import crc32
 
+from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
 import rclpy
 from rclpy.context import Context
@@ -30,6 +31,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CompressedImage, Image
 
+from .health import COUNTED
 from .memory import keep_memory
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
 Moments = dict[str, list[tuple[int, int]]]
 """By topic, a stamp and when that was: nanoseconds of the machine's monotonic clock."""
+
+
+REPORTS, REPORT_SECONDS = 10, 5.0
+"""How many of the node's reports to wait for until all is counted, and how long for each."""
 
 
 class Traffic:
@@ -65,6 +71,7 @@ class Traffic:
         self._checksums: dict[str, dict[int, int]] = {topic: {} for topic in heard}
         self._came: dict[str, dict[int, int]] = {topic: {} for topic in heard}
         self._arrived = Condition()
+        self._counts: dict[str, dict[str, int]] = {}
         self._context = Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node('traffic', context=self._context)
@@ -143,6 +150,35 @@ class Traffic:
             found = sorted(self._checksums[topic].items())
             self._checksums[topic].clear()
         return found
+
+    def watch(self) -> None:
+        """Listen to /diagnostics from now on."""
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._keep_counts, 10)
+
+    def counts(self, camera: str) -> dict[str, int]:
+        """
+        Return what became of a camera's images, once nothing is under way.
+
+        :raises ValueError: that does not come to pass.
+        """
+        with self._arrived:
+            for _ in range(REPORTS):
+                self._counts.pop(camera, None)
+                self._arrived.wait_for(lambda: camera in self._counts, REPORT_SECONDS)
+                counts = self._counts.get(camera, {})
+                if counts and counts['received'] == sum(counts.values()) - counts['received']:
+                    return counts
+        raise ValueError(f'expected all images of {camera} to be counted; found {counts}')
+
+    def _keep_counts(self, message: DiagnosticArray) -> None:
+        with self._arrived:
+            for status in message.status:
+                if ': camera ' in status.name:
+                    values = {value.key.replace(' ', '_'): value.value for value in status.values}
+                    self._counts[status.name.rpartition(' ')[2]] = {
+                        name: int(values[name]) for name in COUNTED
+                    }
+            self._arrived.notify_all()
 
     def close(self) -> None:
         """Leave the graph."""

@@ -6,8 +6,9 @@ Measure latency, throughput, memory and power, beside what the machine could do 
 engine: networks alone, from a uint8 image in host memory to uint8 labels there. node: what the
 node adds to an empty relay of the same messages. end_to_end: image published to mask received,
 between processes. cameras: several of them on one node. deadline: masks in time beside a load
-that comes and goes, with `deadline_ms` and without. transport: images between processes, with
-each profile. table: results written before, as one table.
+that comes and goes, with `deadline_ms` and without. overload: ten times the images that the
+node can answer; fails where masks get old, memory grows or an older image is answered. transport:
+images between processes, with each profile. table: results written before, as one table.
 """
 
 from __future__ import annotations
@@ -21,11 +22,22 @@ import shlex
 import sys
 from typing import Any, TYPE_CHECKING
 
+from . import CheckFailed
+
 if TYPE_CHECKING:
     from ..evaluation.benchmark.cases import Case
     from ..evaluation.benchmark.rows import Row
 
-BENCHMARKS = ('engine', 'node', 'end_to_end', 'cameras', 'deadline', 'transport', 'table')
+BENCHMARKS = (
+    'engine',
+    'node',
+    'end_to_end',
+    'cameras',
+    'deadline',
+    'overload',
+    'transport',
+    'table',
+)
 CAMERA_SIZE = (480, 640)
 PLOTS = ('.svg', '.png', '.pdf')
 
@@ -77,6 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='of deadline: images a second; by default as many as deadlines follow each other',
     )  # fmt: skip
     parser.add_argument(
+        '--seconds', type=_positive, default=120, metavar='N', help='of overload: how long; 120'
+    )
+    parser.add_argument(
         '--baseline', action='store_true', help='also how others run these networks, and ratios'
     )
     parser.add_argument('--branches', action='store_true', help="also each branch's time and cost")
@@ -113,6 +128,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         write_plot(args.plot, found)
     if args.report:
         write_benchmark_report(args.report, found)
+    if missed := [each for trial in made.get('overloads', ()) for each in trial['missed']]:
+        raise CheckFailed('; '.join(missed), made)
     return made
 
 
@@ -243,9 +260,16 @@ def _over_ros(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
                 )  # fmt: skip
                 rows += both
                 trials.append(trial)
+        elif args.what == 'overload':
+            for size in sizes or [CAMERA_SIZE]:
+                row, trial = probe.overload_rows(
+                    picture, size=size, seconds=args.seconds, **settings
+                )
+                rows += row
+                trials.append(trial)
         else:
             rows += measure[args.what](picture, **chosen, **settings)
-    return [Row(**row) for row in rows], {'deadlines': trials} if trials else {}
+    return [Row(**row) for row in rows], {f'{args.what}s': trials} if trials else {}
 
 
 def _show(found: Mapping[str, Any], markdown: bool) -> None:

@@ -133,12 +133,17 @@ class Traffic:
         :param enough: messages on each topic after which there is nothing to wait for.
         """
 
+        def number() -> int:
+            return sum(len(self._came[t]) for t in topics)
+
         def complete() -> bool:
             return enough is not None and all(len(self._came[t]) >= enough for t in topics)
 
         with self._arrived:
-            while not complete() and self._arrived.wait(quiet):
-                pass
+            more = True
+            while more and not complete():
+                before = number()
+                more = self._arrived.wait_for(lambda: number() > before, quiet)  # noqa: B023  (called here)
             moments = {topic: sorted(self._came[topic].items()) for topic in topics}
             for topic in topics:
                 self._came[topic].clear()

@@ -133,6 +133,7 @@ def main(arguments: Sequence[str]) -> int:
     break_engine(FaultySegmenter.faults)
     from seg_ros.nodes import recovery, segmentation_node
 
+    recovery.LATELY = 1.0
     recovery.PAUSES = 0.1, 0.5
     recovery.RETURN_PAUSES = 1.0, 2.0
     sys.argv = [segmentation_node.__file__, *options]

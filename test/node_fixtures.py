@@ -166,9 +166,9 @@ class NodeProcess:
         """Return its segments of Fast DDS: not those of ports, which belong to all, nor ours."""
         found = [
             {
-                Path(line.split()[-1])
+                Path(line.split()[5])
                 for line in Path(f'/proc/{pid}/maps').read_text().splitlines()
-                if '/dev/shm/fastrtps_' in line and '_port' not in line
+                if '/dev/shm/fast' in line and '_port' not in line
             }
             for pid in (self.pid, 'self')
         ]

@@ -336,7 +336,7 @@ def test_rungs_share_the_masks_that_came():
     assert trial.shares(frames[3:4], ['deep']) == {'deep': 0}
 
 
-def test_the_load_is_what_makes_the_network_four_times_as_slow(monkeypatch):
+def test_the_load_is_what_makes_masks_four_times_as_old(monkeypatch):
     """Each process makes this one slower by as much as it takes alone."""
     trial = trial_module()
     running = []
@@ -351,12 +351,12 @@ def test_the_load_is_what_makes_the_network_four_times_as_slow(monkeypatch):
         def __exit__(self, *error):
             running.append(0)
 
-    class Network:
-        def call(self, method, count, pause):
+    class Camera:
+        def call(self, method, image, mask, count, pause, patience):
             return [20.0 * (1 + sum(running[-1:]))] * count
 
     monkeypatch.setattr(trial, 'busy_processes', Load)
-    assert trial.load_for(Network()) == (3, 4.0)
+    assert trial.load_for(Camera(), 'image', 'mask', 20.0) == (3, 4.0)
     assert running[-1] == 0
 
 
@@ -386,8 +386,10 @@ def test_every_mask_is_in_the_plot_in_its_rungs_colour():
 
 
 @pytest.mark.slow
-def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys):
+def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
     trial = trial_module()
+    monkeypatch.setattr(trial, 'CALM_SECONDS', 2.0)
+    monkeypatch.setattr(trial, 'LOAD_SECONDS', 4.0)
     paths = {name: tmp_path / name for name in ('a.json', 'a.svg', 'a.html')}
     assert main([
         'benchmark', 'deadline', '--sizes', '96x64', '--input-size', '128x96', '--rounds', '1',

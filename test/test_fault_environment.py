@@ -30,7 +30,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def shared(tmp_path_factory, models):
-    """A node whose checkpoint is a copy that a test may spoil."""
+    """Start a node whose checkpoint is a copy that a test may spoil."""
     folder = tmp_path_factory.mktemp('rig')
     model = Path(shutil.copy(models[0], folder / 'network.safetensors'))
     with Rig(folder, model) as rig:
@@ -232,7 +232,7 @@ COMPILED = {'backend': 'openvino', 'precision': 'fp32'}
 
 @pytest.fixture
 def cached(tmp_path, models):
-    """A node with a compiled engine, and a cache of its own."""
+    """Start a node with a compiled engine, and a cache of its own."""
     pytest.importorskip('openvino')
     cache = tmp_path / 'cache'
     environment = {'SEG_ROS_CACHE': str(cache)}

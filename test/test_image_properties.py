@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Malformed and odd image messages, made at random, for the real node over DDS and its decoders."""
+"""Malformed and odd image messages, made at random, for the decoders and the real node."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -160,9 +160,8 @@ def expected_pixels(message: Image | CompressedImage) -> np.ndarray | None:
 def test_an_image_message_is_rgb_or_an_image_error(message):
     try:
         pixels = to_rgb(message)
-    except ImageError as error:
-        assert 'expected' in str(error) and 'found' in str(error)
-        with pytest.raises(ImageError):
+    except ImageError:
+        with pytest.raises(ImageError, match='(?s)expected .*; found '):
             view_rgb(message)
         return
     assert pixels.shape == (message.height, message.width, 3)
@@ -189,8 +188,7 @@ def test_an_image_message_is_rgb_or_an_image_error(message):
 def test_a_compressed_image_message_is_rgb_or_an_image_error(message):
     try:
         pixels = decode(message)
-    except ImageError as error:
-        assert 'expected' in str(error) and 'found' in str(error)
+    except ImageError:
         assert bytes(message.data) not in PICTURES
         return
     assert pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8 and pixels.size

@@ -3,7 +3,7 @@
 """What becomes of a network that fails, without a graph and without a network."""
 
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from types import SimpleNamespace
 
 from node_fixtures import wait_until
@@ -89,8 +89,12 @@ def test_a_network_that_answers_again_by_itself_is_left_alone(node, monkeypatch)
     for count in range(1, 4):
         node.fail()
         assert wait_until(lambda: len(node.tried) == count and not node.recovery.failed)  # noqa: B023
+    monkeypatch.setattr(recovery_module, 'LATELY', 0.0)
+    node.recovery.succeeded(['rear'])  # which then says no more
     node.fail()
     assert wait_until(lambda: 'next attempt' in node.recovery.problem)
+    sleep(0.1)
+    assert node.recovery.failed, 'an answer from before was taken for one'
     assert node.in_force == SAFE, 'what might answer was taken away'
     node.recovery.succeeded(['front'])
     assert wait_until(lambda: not node.recovery.failed)

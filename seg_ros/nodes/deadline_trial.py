@@ -37,12 +37,12 @@ from .trials import (
 )
 
 SLOWER = 4.0
-"""Times by which the load shall make the network slower."""
+"""Times by which the load shall make masks of full depth older."""
 
 MOST_BUSY = 6
 """Processes for each core, at most, to get there."""
 
-CALM_SECONDS, LOAD_SECONDS = 3.0, 6.0
+CALM_SECONDS, LOAD_SECONDS = 5.0, 10.0
 """Without and with load, by turns."""
 
 FRAMES = 20
@@ -72,8 +72,8 @@ class DeadlineTrial:
     """
     One camera on the node, once with a deadline and once with the network's full depth.
 
-    The load is as many processes that keep the processor busy as make the engine, alone in a
-    process, four times as slow. The deadline is three times the age that a mask has without any.
+    The load is as many processes that keep the processor busy as make masks of full depth four
+    times as old. The deadline is three times the age that they have without any.
     Both are measured here, just before. The other parameters are those of
     :func:`.probe.end_to_end_rows`.
 
@@ -108,7 +108,6 @@ class DeadlineTrial:
             with start_network(folder, picture, size, model, parameters) as network:
                 self.network = about(network, model, size)
                 self.rungs: dict[str, int] = network.call('rungs')
-                self.busy, self.slower = load_for(network)
             (message,) = in_files(folder, [camera_message(picture, size)])
             camera = stack.enter_context(
                 traffic({image: message}, [mask], profile, told_apart=True)
@@ -116,6 +115,7 @@ class DeadlineTrial:
             with Program('segmentation_node', given | {'deadline_ms': 0}, profile) as node:
                 meet(camera, [image], camera, [mask], node)
                 self.age_ms = median(camera.call('ask', image, mask, FRAMES, PAUSE, PATIENCE))
+                self.busy, self.slower = load_for(camera, image, mask, self.age_ms)
                 self.deadline_ms = deadline_ms or round(FACTOR * self.age_ms)
                 self.rate = rate or 1e3 / self.deadline_ms
                 self._run(FIXED, camera, image, mask, rounds)
@@ -172,15 +172,14 @@ class DeadlineTrial:
         }
 
 
-def load_for(network: Helper) -> tuple[int, float]:
-    """Return how many busy processes make the engine four times as slow, and how slow it was."""
-    alone = median(network.call('predict', FRAMES, PAUSE))
+def load_for(camera: Helper, image: str, mask: str, alone: float) -> tuple[int, float]:
+    """Return how many busy processes make masks four times as old, and how old they were."""
     slower = 1.0
     for count in range(1, MOST_BUSY * (os.cpu_count() or 1) + 1):
         with busy_processes(count):
-            network.call('predict', DISCARDED, PAUSE)
-            slower = median(network.call('predict', FRAMES, PAUSE)) / alone
-        if slower >= SLOWER:
+            camera.call('ask', image, mask, DISCARDED, PAUSE, PATIENCE)
+            slower = median(camera.call('ask', image, mask, FRAMES, PAUSE, PATIENCE)) / alone
+        if not slower < SLOWER:  # also where none came
             break
     return count, slower
 

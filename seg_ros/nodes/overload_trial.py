@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ from .trials import (
 FACTOR = 10.0
 """Images offered for each that the engine alone could answer."""
 
+ENOUGH = 0.9
+"""Share of these that must really be sent, or it was no overload."""
+
 OLDEST, GROWTH = 2.5, 0.02
 """Goals: p95 of the masks' age, in times of the engine's; and growth of the memory, as a share."""
 
@@ -48,7 +52,7 @@ WARM_UP = 0.25
 FRAMES = 20
 """Of the engine alone, before the run and after it."""
 
-CHUNK_SECONDS = 1.0
+CHUNK_SECONDS = 0.5
 """Between two looks at the memory."""
 
 Facts = dict[str, Any]
@@ -83,9 +87,12 @@ def overload(
         listener.call('watch')
         meet(sender, [image], listener, [mask], node)
         before = listener.call('counts', 'offered')
-        published, memory = [], []
-        while len(published) < rate * seconds:
-            published += sender.call('send', [image], round(rate * CHUNK_SECONDS), rate)[image]
+        published: list[tuple[int, int]] = []
+        memory = []
+        end = monotonic() + seconds
+        while monotonic() < end:
+            chunk = max(1, round(rate * CHUNK_SECONDS))
+            published += sender.call('send', [image], chunk, rate)[image]
             memory.append(node.resident_mb())
         heard = listener.call('hear', [mask], QUIET)[mask]
         after = listener.call('counts', 'offered')
@@ -111,6 +118,12 @@ def overload(
 def missed(facts: Facts) -> list[str]:
     """Return in words which goals are missed."""
     found = []
+    factor = facts['sent'] / max(1, facts['counts']['processed'])
+    if factor < ENOUGH * FACTOR:
+        found.append(
+            f'expected {FACTOR:g} times the images that are answered; found that only '
+            f'{factor:.1f} times as many could be sent. Take smaller --sizes, or a larger network'
+        )
     ratio = facts['age_p95_ms'] / facts['engine_ms']
     if not ratio <= OLDEST:  # nor if nothing was answered
         found.append(

@@ -260,8 +260,8 @@ def deadline_rows(
                 f'{run["in_time_of_sent"]:.1%} of {len(run["frames"])} images, '
                 f'{run["in_time_of_answered"]:.1%} of the masks; {rungs}; '
                 f'{trial.rate:.3g} images/s; by turns without load and beside {trial.busy} busy '
-                f'processes, which make the engine {trial.slower:.1f} times as slow; masks of '
-                f'full depth without load are {trial.age_ms:.1f} ms old',
+                f'processes, which make masks of full depth {trial.slower:.1f} times as old as '
+                f'the {trial.age_ms:.1f} ms without load',
             )
         )
     return rows, facts
@@ -284,24 +284,19 @@ def overload_rows(
         found: see :func:`.overload_trial.overload`.
     """
     ages, facts = overload(picture, size, model, parameters or {}, seconds)
-    network = {
-        key: facts[key]
-        for key in facts
-        if key in ('network', 'image_size', 'resize', 'backend', 'device', 'precision')
-        or key == 'input_size'
-    }
+    told = ('network', 'image_size', 'input_size', 'resize', 'backend', 'device', 'precision')
     row = _row(
         'overload',
         ages,
-        **network,
+        **{name: facts[name] for name in told},
         inside='age of the masks when another process receives them',
         fps=facts['answered'] / seconds,
         memory_mb=facts['memory_mb'][-1],
         baseline='the engine alone; p95 to median',
         ratio=facts['age_p95_ms'] / facts['engine_ms'],
         notes=f'{facts["offered_rate"]:.0f} images/s offered for {seconds:g} s; '
-        f'{facts["counts"]["processed"]} answered, {facts["counts"]["replaced"]} replaced by newer '
-        'ones; ' + ('; '.join(facts['missed']) or 'all goals met'),
+        f'{facts["counts"]["processed"]} answered, {facts["counts"]["replaced"]} replaced by '
+        'newer ones; ' + ('; '.join(facts['missed']) or 'all goals met'),
     )
     return [row], facts
 

@@ -197,9 +197,9 @@ class Recovery:
 
     def _answers_within(self, seconds: float, cancelled: Event) -> bool:
         """Wait; return before the time is over, and whether, a camera is answered after all."""
-        end = monotonic() + seconds
-        while monotonic() < end and not cancelled.wait(WAKE):
-            if self._answered:
+        begin = monotonic()
+        while monotonic() < begin + seconds and not cancelled.wait(WAKE):
+            if max(self._answered.copy().values(), default=begin) > begin:
                 return True
         return False
 

@@ -149,6 +149,7 @@ class Rig:
             stack.enter_context(self.node)
             stack.callback(self.break_it)  # else one that hangs would not end
             self.node.wait_for_log(f'subscribing to /{self._names[-1]}/image_raw')
+            self.segments = self.node.shared_memory()
             self.peer = Peer()
             stack.callback(self.peer.close)
             self.diagnostics = Diagnostics(self.peer, self._name)

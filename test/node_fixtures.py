@@ -112,6 +112,7 @@ class NodeProcess:
         settings = [f'{name.replace("__", ".")}:={value}' for name, value in parameters.items()]
         arguments = [part for setting in settings for part in ('-p', setting)]
         self.log = ''
+        self._segments_before = set(Path('/dev/shm').glob('fast*'))
         self._process = subprocess.Popen(
             [
                 *(sys.executable, *map(str, program), '--ros-args'),
@@ -163,16 +164,10 @@ class NodeProcess:
         }
 
     def shared_memory(self) -> set[Path]:
-        """Return its segments of Fast DDS: not those of ports, which belong to all, nor ours."""
-        found = [
-            {
-                Path(line.split()[5])
-                for line in Path(f'/proc/{pid}/maps').read_text().splitlines()
-                if '/dev/shm/fast' in line and '_port' not in line
-            }
-            for pid in (self.pid, 'self')
-        ]
-        return found[0] - found[1]
+        """Return its own segments of Fast DDS, as long as no later process has joined it."""
+        maps = Path(f'/proc/{self.pid}/maps').read_text().splitlines()
+        found = {Path(line.split()[5]) for line in maps if '/dev/shm/fast' in line}
+        return {path for path in found - self._segments_before if '_port' not in path.name}
 
     def __enter__(self) -> 'NodeProcess':
         return self

@@ -62,8 +62,8 @@ def rig(tmp_path, models) -> Iterator[Rig]:
     model = Path(shutil.copy(models[0], tmp_path / 'network.safetensors'))
     with Rig(tmp_path, model) as rig:
         yield rig
-        segments = rig.node.shared_memory()
-    assert not [path for path in segments if path.exists()]
+    assert rig.segments
+    assert not [path for path in rig.segments if path.exists()]
 
 
 @contextmanager

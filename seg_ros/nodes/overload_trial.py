@@ -93,7 +93,7 @@ def overload(
         while monotonic() < end:
             chunk = max(1, round(rate * CHUNK_SECONDS))
             published += sender.call('send', [image], chunk, rate)[image]
-            memory.append(node.resident_mb())
+            memory.append(node.own_memory_mb())
         heard = listener.call('hear', [mask], QUIET)[mask]
         after = listener.call('counts', 'offered')
         engine += network.call('predict', FRAMES, PAUSE)

@@ -154,13 +154,13 @@ class NodeProcess:
         return self._process.pid
 
     def resources(self) -> dict[str, int]:
-        """Return its threads, its open files, and its resident memory in kB."""
+        """Return its threads, its open files, and the memory in kB that is its own, no sender's."""
         proc = Path(f'/proc/{self.pid}')
         status = dict(line.split(':', 1) for line in (proc / 'status').read_text().splitlines())
         return {
             'threads': int(status['Threads']),
             'files': len(list((proc / 'fd').iterdir())),
-            'memory': int(status['VmRSS'].split()[0]),
+            'memory': int(status['RssAnon'].split()[0]),
         }
 
     def shared_memory(self) -> set[Path]:

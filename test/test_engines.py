@@ -445,6 +445,17 @@ def test_a_damaged_engine_is_built_anew(cache_folder: Path, damage: str) -> None
     assert path.read_bytes()[32:] and not engine()[1], 'not kept again'
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason='gives a file to another user, as root alone may')
+def test_another_users_engine_is_not_trusted(cache_folder: Path) -> None:
+    engine()
+    (path,) = cache_folder.iterdir()
+    os.chown(path, 12_345, -1)
+    _, said = engine()
+    assert any('belongs to another user (id 12345)' in line for line in said)
+    assert path.stat().st_uid == os.getuid()
+    assert not engine()[1], 'not kept again'
+
+
 def test_without_a_place_to_keep_it_an_engine_runs_all_the_same(tmp_path: Path, monkeypatch):
     file = tmp_path / 'file'
     file.write_text('in the way')

@@ -32,7 +32,7 @@ CYCLES, SWAPS = 200, 50
 
 MEMORY = 0.02, 16_384
 """
-Growth of the resident memory after the warm-up that is no leak: a share of it and so many kB.
+Growth of the node's own memory after the warm-up that is no leak: a share of it and so many kB.
 
 Allocators reach their plateau late, a new network is there before the old one is gone, and both
 leave holes. A leak of one 40x60 frame in ten, or of one network of 3 MB in ten, is more than that

@@ -43,7 +43,7 @@ def folder() -> Path:
     try:
         return Path.home() / '.cache' / 'seg_ros'
     except RuntimeError:  # there is no home, as in some containers
-        return Path(tempfile.gettempdir()) / 'seg_ros'
+        return Path(tempfile.gettempdir()) / f'seg_ros_{os.getuid()}'
 
 
 def content_key(checkpoint: Checkpoint, **facts: Any) -> str:
@@ -71,11 +71,18 @@ def load(key: str, report: Report) -> bytes | None:
     """Return what was stored, or None where it is not there or not whole."""
     path = folder() / f'{key}{SUFFIX}'
     try:
-        content = path.read_bytes()
+        owner, content = path.stat().st_uid, path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         report(f'cannot read the engine cache: {error}')
+        return None
+    # An engine is native code.
+    if owner not in (os.getuid(), 0):
+        report(
+            f'{path} belongs to another user (id {owner}), and is not trusted: building anew. Let '
+            'SEG_ROS_CACHE name a folder of your own'
+        )
         return None
     # Engines are given to native code, which takes a damaged one badly.
     digest, payload = content[:32], content[32:]

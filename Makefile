@@ -63,21 +63,28 @@ demo: export ROS_DOMAIN_ID := $(shell echo $$(($$PPID % 100 + 1)))
 test demo: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
 # Each file of tests in a process of its own, as one that had loaded the libraries of all engines and of ROS 2 crashed once
-# near its end. JOBS=2 runs two at a time, those that take longest first; but cameras that keep a rate want the machine for
-# themselves. conftest.py gives each a DDS domain. Threads of OpenMP, which wait by spinning, would take a node's core.
-JOBS ?= 1
-LONG := identity fault soak replay listen node engines documentation image_properties tools diagnostics
-FIRST := $(wildcard $(LONG:%=test/test_%*.py))
-TESTS := $(FIRST) $(filter-out $(FIRST),$(sort $(wildcard test/test_*.py)))
-.PHONY: $(TESTS)
+# near its end. Those with ROS run one after the other, since cameras that keep a rate want the machine for themselves; what
+# they leave of it, mostly waiting as they do, goes to the others, which are nice. conftest.py gives each a DDS domain.
+# Threads of OpenMP, which wait by spinning, would take a node's core.
+TESTS := $(sort $(wildcard test/test_*.py))
+WITH_ROS := $(shell grep -lE 'rclpy|_fixtures|seg_ros\.nodes|_msgs|segmentation_node|demo' $(TESTS))
+WITHOUT_ROS := $(filter-out $(WITH_ROS),$(TESTS))
+RUN := $(MAKE) --no-print-directory --jobs=1 --output-sync=target --keep-going
+.PHONY: $(TESTS) with-ros without-ros
 test: lint
 ifdef PYTEST_ARGS
 	unset ROS_DOMAIN_ID; $(BIN)/python -m pytest $(PYTEST_ARGS)
 else
 	@mkdir -p build && rm -f build/failed
-	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target --keep-going $(TESTS) || \
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going with-ros without-ros || \
 	    { echo "failed: $$(xargs < build/failed)"; exit 1; }
 endif
+
+with-ros:
+	@$(RUN) $(WITH_ROS)
+
+without-ros:
+	@nice -n 10 $(RUN) $(WITHOUT_ROS)
 
 $(TESTS): export OMP_NUM_THREADS := 1
 $(TESTS):

@@ -23,6 +23,7 @@ from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -154,7 +155,7 @@ class NodeProcess:
         return self._process.pid
 
     def resources(self) -> dict[str, int]:
-        """Return its threads, its open files, and the memory in kB that is its own, no sender's."""
+        """Return its threads, its open files, and its own memory in kB, no sender's."""
         proc = Path(f'/proc/{self.pid}')
         status = dict(line.split(':', 1) for line in (proc / 'status').read_text().splitlines())
         return {
@@ -199,8 +200,10 @@ class Peer:
         self._thread.start()
 
     def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
+        while self._context.ok():
+            # A test destroys what the executor may be about to wait for.
+            with suppress(ExternalShutdownException, rclpy_implementation.InvalidHandle):
+                self._executor.spin()
 
     def close(self) -> None:
         rclpy.try_shutdown(context=self._context)

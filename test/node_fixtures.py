@@ -21,6 +21,7 @@ import numpy as np
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 import rclpy
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -191,6 +192,7 @@ class Peer:
 
     def __init__(self) -> None:
         self._subscriptions: list[tuple[list, Subscription]] = []
+        self._clients: dict[str, Client] = {}
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = rclpy.create_node('peer', context=self._context)
@@ -232,8 +234,7 @@ class Peer:
 
     def call(self, kind: type, service: str, request, timeout: float = 40.0):
         """Call a service of a node and return its response."""
-        client = self.node.create_client(kind, service)
-        assert client.wait_for_service(20), f'nobody serves {service}'
+        client = self._client(kind, service)
         self._meet(service.rpartition('/')[0], timeout)
         future = client.call_async(request)
         assert wait_until(future.done, timeout), f'no answer from {service}'
@@ -241,12 +242,18 @@ class Peer:
 
     def _meet(self, node: str, timeout: float) -> None:
         """Wait until a node has found us: to whom it does not know yet its answers never come."""
-        client = self.node.create_client(GetParameters, f'{node}/get_parameters')
-        assert client.wait_for_service(20), f'there is no node {node}'
+        client = self._client(GetParameters, f'{node}/get_parameters')
         end = monotonic() + timeout
         while not wait_until(client.call_async(GetParameters.Request()).done, 3):
             assert monotonic() < end, f'no answer from {node}'
-        self.node.destroy_client(client)
+
+    def _client(self, kind: type, service: str):
+        """Return a client that has its service: one for all calls, as nodes remember each."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        assert client.wait_for_service(20), f'nobody serves {service}'
+        return client
 
     def set_parameters(self, node: str, **values: object):
         """Set parameters in one atomic call; return the result."""

@@ -167,7 +167,7 @@ def test_a_set_of_parameters_is_refused_as_a_whole(rig, front, changes, reason):
 
 
 def test_lifecycle_under_load(rig, front):
-    before = front.counts()
+    before, start = front.counts(), len(front.masks)
     for _ in range(3):
         with load(front, DIM):
             assert rig.change('deactivate')
@@ -183,11 +183,9 @@ def test_lifecycle_under_load(rig, front):
         front.ask(picture(2, 40, 60))
     counts = front.counts()
     assert counts['failed'] == before['failed']
-    expected = rig.segmenter.predict(DIM).labels
-    for mask in front.masks[-20:-1]:
-        found = to_array(mask)
-        if not np.array_equal(found, expected):
-            np.testing.assert_array_equal(found, rig.segmenter.predict(picture(2, 40, 60)).labels)
+    expected = [rig.segmenter.predict(image).labels for image in (DIM, picture(2, 40, 60))]
+    for mask in front.masks[start:]:
+        assert any(np.array_equal(to_array(mask), each) for each in expected)
 
 
 def test_a_transition_that_cannot_be_is_refused_and_stops_nothing(rig, front):

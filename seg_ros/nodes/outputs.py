@@ -75,7 +75,7 @@ class Outputs:
 
     def _advertise(self, kind: type, output: str, qos: QoSProfile) -> Any:
         topic = f'{self._name}/segmentation/{output}'
-        publisher = self._node.create_lifecycle_publisher(
+        publisher: Any = self._node.create_lifecycle_publisher(
             kind,
             topic,
             qos,

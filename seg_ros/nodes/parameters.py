@@ -300,7 +300,7 @@ def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> d
     for parameter in parameters:
         name = prefix + parameter.name
         try:
-            value = node.declare_parameter(name, parameter.default, parameter.descriptor()).value
+            value: Any = node.declare_parameter(name, parameter.default, parameter.descriptor()).value
         except ParameterException as error:
             raise ParameterError(
                 f'{name}: expected {parameter.expected}; found otherwise: {error}. Correct it '

@@ -13,6 +13,7 @@ from array import array
 from contextlib import suppress
 from functools import partial
 from time import sleep
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -35,8 +36,8 @@ class Relay(Node):
 
     def __init__(self) -> None:
         super().__init__('relay')
-        cameras = self.declare_parameter('cameras', ['camera']).value
-        reliability = self.declare_parameter('reliability', 'reliable').value
+        cameras: Any = self.declare_parameter('cameras', ['camera']).value
+        reliability: Any = self.declare_parameter('reliability', 'reliable').value
         self._delay = self.declare_parameter('delay_ms', 0.0).value / 1e3
         self._mask = Image(encoding='mono8')
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability.upper()])

@@ -296,17 +296,17 @@ def declare(node: Node) -> dict[str, Any]:
 
 
 def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> dict[str, Any]:
-    values = {}
+    values: dict[str, Any] = {}
     for parameter in parameters:
         name = prefix + parameter.name
         try:
-            value: Any = node.declare_parameter(name, parameter.default, parameter.descriptor()).value
+            declared = node.declare_parameter(name, parameter.default, parameter.descriptor())
         except ParameterException as error:
             raise ParameterError(
                 f'{name}: expected {parameter.expected}; found otherwise: {error}. Correct it '
                 'where the node is started: its parameter file, launch file or command line'
             ) from error
-        values[name] = value
+        values[name] = declared.value
     return values
 
 

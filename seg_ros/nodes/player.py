@@ -80,7 +80,7 @@ def play(
     )
     try:
         node = rclpy.create_node('player', context=context)
-        publishers: dict[str, Any] = {
+        publishers: dict[str, Publisher] = {
             topic: node.create_publisher(_message_class(kind), topic, qos)
             for topic, kind in types.items()
         }

@@ -300,13 +300,13 @@ def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> d
     for parameter in parameters:
         name = prefix + parameter.name
         try:
-            declared = node.declare_parameter(name, parameter.default, parameter.descriptor())
+            given: Any = node.declare_parameter(name, parameter.default, parameter.descriptor())
         except ParameterException as error:
             raise ParameterError(
                 f'{name}: expected {parameter.expected}; found otherwise: {error}. Correct it '
                 'where the node is started: its parameter file, launch file or command line'
             ) from error
-        values[name] = declared.value
+        values[name] = given.value
     return values
 
 

@@ -171,7 +171,9 @@ class Segmenter:
         results = []
         for image in images:
             logits = np.ascontiguousarray(self._coarse(image)[0].numpy())
-            if not np.isfinite(logits.sum()):
+            with np.errstate(invalid='ignore'):  # of infinities that cancel out
+                total = logits.sum()
+            if not np.isfinite(total):
                 raise ValueError(NOT_FINITE)
             size = output_size or image.shape[:2]
             seen: Image | None = None

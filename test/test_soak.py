@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 import random
 import shutil
+from statistics import median
 from threading import Event, Thread
 from time import monotonic, sleep
 
@@ -32,10 +33,10 @@ CYCLES, SWAPS = 200, 50
 
 MEMORY = 0.02
 """
-Growth of the node's own memory in the second half that is no leak, as a share.
+Growth of the node's own memory from the middle third to the last that is no leak, as a share.
 
-Allocators reach their plateau late, and a new network is there before the old one is gone, which
-leaves holes. Half of what one network in ten would leave in two minutes is more than that.
+Medians are compared, as what leaks does so again and again, while an allocator's arena is a step
+of some megabytes, once: of 20 minutes, 2900 changes, 0.1 % came so, and one step of 2.3 %.
 """
 
 DIM = picture(1, 40, 60)
@@ -100,8 +101,9 @@ class Resources:
     def check(self) -> None:
         """Compare the end with the middle: after what grows once, as buffers and pools do."""
         print('resources:', *self.found, sep='\n')
-        middle, end = self.found[len(self.found) // 2], self.found[-1]
-        assert end['memory'] <= (1 + MEMORY) * middle['memory']
+        memory, third = [each['memory'] for each in self.found], len(self.found) // 3
+        middle, end = (median(part) for part in (memory[third:-third], memory[-third:]))
+        assert end <= (1 + MEMORY) * middle
         threads, files = (
             [each[key] for each in self.found[len(self.found) // 2 :]]
             for key in ('threads', 'files')

@@ -41,7 +41,7 @@ LARGE_RATE = float(os.environ.get('SEG_ROS_LARGE_RATE', '1.5'))
 def drive(request) -> list[np.ndarray]:
     """Return consecutive frames, RGB."""
     if request.param == 'sample_drive':
-        frames = SampleDrive(seed=7, frames=16, size=(480, 360))
+        frames = SampleDrive(seed=7, frames=24, size=(480, 360))
         return [frames[i][0] for i in range(len(frames))]
     if not CAMVID:
         pytest.skip('SEG_ROS_CAMVID does not name the folder of CamVid')

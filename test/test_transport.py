@@ -137,7 +137,7 @@ def test_rows_of_transport():
     labels = SampleDrive(seed=7, frames=1, size=(64, 48))[0][1]
     sizes, chosen = [(24, 32), (48, 64)], ['default DDS', BOTH]
     rows = check(
-        transport_rows(labels, sizes, chosen=chosen, frames=4, rate=10.0), 'transport', 15
+        transport_rows(labels, sizes, chosen=chosen, frames=4, rate=50.0), 'transport', 15
     )
     sizes = [[24, 32], *4 * [[48, 64]]]
     assert [row.image_size for row in rows] == 3 * sizes

@@ -17,6 +17,7 @@ GOOD = {
     'engine_ms': 10.0,
     'age_p95_ms': 25.0,
     'sent': 1000,
+    'offered_rate': 1000.0,
     'in_order': True,
     'counts': {'received': 990, 'processed': 100, 'replaced': 890, 'too_old': 0, 'failed': 0},
     'memory_mb': [100.0, 400.0, 500.0, 510.0, 490.0, 505.0, 500.0, 500.0],
@@ -33,7 +34,7 @@ GOOD = {
         ({'memory_mb': [100.0, 400.0, 500.0, 500.0, 520.0, 500.0, 500.0, 500.0]}, 'found 4.0%'),
         ({'in_order': False}, 'in order: False'),
         ({'counts': {**GOOD['counts'], 'replaced': 889, 'failed': 1}}, "'failed': 1"),
-        ({'sent': 800}, 'found that only 8.0 times as many'),
+        ({'offered_rate': 800.0}, 'found that only 8.0 times as many'),
     ],
 )
 def test_the_goals(changes, text):

@@ -118,10 +118,10 @@ def overload(
 def missed(facts: Facts) -> list[str]:
     """Return in words which goals are missed."""
     found = []
-    factor = facts['sent'] / max(1, facts['counts']['processed'])
+    factor = facts['offered_rate'] * facts['engine_ms'] / 1e3
     if factor < ENOUGH * FACTOR:
         found.append(
-            f'expected {FACTOR:g} times the images that are answered; found that only '
+            f'expected {FACTOR:g} times the images that the engine can answer; found that only '
             f'{factor:.1f} times as many could be sent. Take smaller --sizes, or a larger network'
         )
     ratio = facts['age_p95_ms'] / facts['engine_ms']

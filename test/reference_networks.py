@@ -10,7 +10,7 @@ out in :func:`icnet`, :func:`bisenetv2` and :func:`pspnet50`, beside the layers'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 
 import torch
@@ -75,10 +75,27 @@ def fraction(image: Tensor, divisor: int) -> tuple[int, int]:
     return ceil(image.shape[2] / divisor), ceil(image.shape[3] / divisor)
 
 
-def icnet(w: Weights, image: Tensor, ends: str = 'sub124') -> tuple[Tensor, list[Tensor]]:
+def deconvolved_norm(w: Weights, name: str, x: Tensor, height: int, width: int) -> Tensor:
+    """
+    Deconvolve by 2, as a sum over what each pixel gives to its surroundings; normalise.
+
+    Of the doubled map the first ``height`` rows and ``width`` columns are returned.
+    """
+    kernel = w[f'{name}.0.weight']
+    reach = kernel.shape[-1] // 2
+    sparse = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+    sparse[..., ::2, ::2] = x
+    y = F.conv2d(sparse, kernel.transpose(0, 1).flip(2, 3), padding=reach)
+    return norm(w, f'{name}.1', y[..., :height, :width])
+
+
+def icnet(
+    w: Weights, image: Tensor, ends: str = 'sub124', deconvolved: bool = False
+) -> tuple[Tensor, list[Tensor]]:
     """
     Run ICNet (arXiv 1704.08545).
 
+    :param deconvolved: whether a deconvolution stands for interpolation and conv_sub4, conv_sub2.
     :returns: the logits of the branch ``ends`` at full size, and the auxiliary ones, of sub4 at
         1/16 and of sub24 at 1/8.
     """
@@ -107,9 +124,13 @@ def icnet(w: Weights, image: Tensor, ends: str = 'sub124') -> tuple[Tensor, list
     x = conv_norm_relu(w, 'squeeze', x)  # conv5_4_k1
 
     # CFF24
-    x = aligned(x, *fraction(image, 16))
-    sub4 = conv(w, 'fusion24.guide', x)
-    x = conv_norm(w, 'fusion24.refine', x, dilation=2)  # conv_sub4
+    if deconvolved:
+        x = deconvolved_norm(w, 'fusion24.refine', x, *fraction(image, 16))
+        sub4 = conv(w, 'fusion24.guide', x)
+    else:
+        x = aligned(x, *fraction(image, 16))
+        sub4 = conv(w, 'fusion24.guide', x)
+        x = conv_norm(w, 'fusion24.refine', x, dilation=2)  # conv_sub4
     x = F.relu(x + conv_norm(w, 'fusion24.project', conv3_1))  # conv3_1_sub2_proj
 
     # sub1
@@ -118,9 +139,13 @@ def icnet(w: Weights, image: Tensor, ends: str = 'sub124') -> tuple[Tensor, list
     fine = conv_norm_relu(w, 'shallow.2', fine, stride=2)  # conv3_sub1
 
     # CFF12
-    x = aligned(x, *fraction(image, 8))
-    sub24 = conv(w, 'fusion12.guide', x)
-    x = conv_norm(w, 'fusion12.refine', x, dilation=2)  # conv_sub2
+    if deconvolved:
+        x = deconvolved_norm(w, 'fusion12.refine', x, *fraction(image, 8))
+        sub24 = conv(w, 'fusion12.guide', x)
+    else:
+        x = aligned(x, *fraction(image, 8))
+        sub24 = conv(w, 'fusion12.guide', x)
+        x = conv_norm(w, 'fusion12.refine', x, dilation=2)  # conv_sub2
     x = F.relu(x + conv_norm(w, 'fusion12.project', fine))  # conv3_sub1_proj
 
     sub124 = conv(w, 'head', aligned(x, *fraction(image, 4)))  # conv6_cls
@@ -173,18 +198,15 @@ def gather_expansion_down(w: Weights, name: str, x: Tensor) -> Tensor:
     return F.relu(y + conv_norm(w, f'{name}.shortcut.1', x))
 
 
-def bisenetv2(w: Weights, image: Tensor, depth: int = 1) -> tuple[Tensor, list[Tensor]]:
-    """
-    Run BiSeNetV2 (arXiv 2004.02147).
-
-    :param depth: stride-1 gather-and-expansion layers for each one of Table 1. How the paper's
-        Large deepens the network is nowhere said; this is the reading that the package chose.
-    :returns: logits at full size, and those of the boosters at 1/4, 1/8, 1/16 and 1/32.
-    """
-    detail = image
+def detail_branch(w: Weights, image: Tensor) -> Tensor:
+    x = image
     for i, stride in enumerate((2, 1, 2, 1, 1, 2, 1, 1)):
-        detail = conv_norm_relu(w, f'detail.{i}', detail, stride)
+        x = conv_norm_relu(w, f'detail.{i}', x, stride)
+    return x
 
+
+def semantic_branch(w: Weights, image: Tensor, depth: int) -> tuple[Tensor, list[Tensor]]:
+    """Return the branch's map at 1/32, and those that boosters are attached to."""
     x = conv_norm_relu(w, 'semantic.0.conv', image, stride=2)
     left = conv_norm_relu(w, 'semantic.0.convolved.0', x)
     left = conv_norm_relu(w, 'semantic.0.convolved.1', left, stride=2)
@@ -197,14 +219,14 @@ def bisenetv2(w: Weights, image: Tensor, depth: int = 1) -> tuple[Tensor, list[T
             x = gather_expansion(w, f'semantic.{stage}.{i + 1}', x)
         stages.append(x)
     s5 = stages[-1]
-
     y = norm(w, 'context.norm', s5.mean((2, 3), keepdim=True))
-    semantic = conv(w, 'context.fuse', conv_norm_relu(w, 'context.conv', y) + s5)
+    return conv(w, 'context.fuse', conv_norm_relu(w, 'context.conv', y) + s5), stages
 
-    # Bilateral guided aggregation; the padding of the average pool counts as zeros.
-    def up4(x: Tensor) -> Tensor:
-        return bilinear(x, *fraction(image, 8))
 
+def guided(
+    w: Weights, detail: Tensor, semantic: Tensor, up4: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Merge the branches bilaterally; the padding of the average pool counts as zeros."""
     name = 'aggregation.detail_keep'
     detail_a = conv(w, f'{name}.1', depthwise(w, f'{name}.0', detail))
     detail_b = conv_norm(w, 'aggregation.detail_down.0', detail, stride=2)
@@ -212,11 +234,39 @@ def bisenetv2(w: Weights, image: Tensor, depth: int = 1) -> tuple[Tensor, list[T
     semantic_a = torch.sigmoid(up4(conv_norm(w, 'aggregation.semantic_up', semantic)))
     name = 'aggregation.semantic_keep'
     semantic_b = torch.sigmoid(conv(w, f'{name}.1', depthwise(w, f'{name}.0', semantic)))
-    x = detail_a * semantic_a + up4(detail_b * semantic_b)
-    x = conv_norm(w, 'aggregation.fuse', x)
+    return detail_a * semantic_a + up4(detail_b * semantic_b)
+
+
+def bisenetv2(
+    w: Weights, image: Tensor, depth: int = 1, aggregation: str = 'guided'
+) -> tuple[Tensor, list[Tensor]]:
+    """
+    Run BiSeNetV2 (arXiv 2004.02147).
+
+    :param depth: stride-1 gather-and-expansion layers for each one of Table 1. How the paper's
+        Large deepens the network is nowhere said; this is the reading that the package chose.
+    :param aggregation: what comes of the two branches; those of the paper's ablation have the
+        last convolution of the guided one, and a branch alone has none.
+    :returns: logits at full size, and those of the boosters at 1/4, 1/8, 1/16 and 1/32.
+    """
+
+    def up4(x: Tensor) -> Tensor:
+        return bilinear(x, *fraction(image, 8))
 
     def head(name: str, x: Tensor) -> Tensor:
         return conv(w, f'{name}.1', conv_norm_relu(w, f'{name}.0', x))
 
+    if aggregation == 'detail':
+        return bilinear(head('head', detail_branch(w, image)), *fraction(image, 1)), []
+    semantic, stages = semantic_branch(w, image, depth)
     boosters = [head(f'boosters.{i}', stage) for i, stage in enumerate(stages)]
-    return bilinear(head('head', x), *fraction(image, 1)), boosters
+    if aggregation == 'semantic':
+        return bilinear(head('head', semantic), *fraction(image, 1)), boosters
+    detail = detail_branch(w, image)
+    x = {
+        'guided': lambda: guided(w, detail, semantic, up4),
+        'sum': lambda: detail + up4(semantic),
+        'concatenation': lambda: torch.cat([detail, up4(semantic)], 1),
+    }[aggregation]()
+    x = head('head', conv_norm(w, 'aggregation.fuse', x))
+    return bilinear(x, *fraction(image, 1)), boosters

@@ -22,7 +22,7 @@ from seg_ros.inference.labels import LabelSet
 from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.models import build_model
-from seg_ros.models.icnet import EXITS
+from seg_ros.models.cascade import EXITS
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

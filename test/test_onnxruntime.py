@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seg_ros.datasets.sample_drive import SampleDrive
 from seg_ros.inference.backends.engine import EngineError
-from seg_ros.inference.backends.onnxruntime_engine import export_onnx, OnnxRuntimeEngine
+from seg_ros.inference.backends.onnxruntime_engine import OnnxRuntimeEngine
 from seg_ros.inference.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -23,6 +23,7 @@ from seg_ros.inference.checkpoint import (
     shipped_models,
 )
 from seg_ros.inference.deployed import Deployed
+from seg_ros.inference.export import export_onnx
 from seg_ros.inference.labels import LabelSet
 from seg_ros.inference.quantization import calibrate, quantize
 from seg_ros.inference.segmenter import Segmenter
@@ -121,7 +122,8 @@ def test_what_a_gpu_is_given(small: Checkpoint, precision: str) -> None:
 
     checkpoint = replace(small, activation_ranges=calibrate(small, [noise(1)]))
     pixels = noise(2)
-    content = export_onnx(checkpoint, tuple(pixels.shape), precision, symmetric=True)
+    shape = tuple(pixels.shape)
+    content = export_onnx(checkpoint, 'coarse', precision, shape=shape, symmetric=True)
     graph = onnx.load_from_string(content).graph
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     network: torch.nn.Module = Deployed(checkpoint)
@@ -132,7 +134,7 @@ def test_what_a_gpu_is_given(small: Checkpoint, precision: str) -> None:
         assert sum(zero.ndim for zero in zeros) == len(checkpoint.activation_ranges) < len(zeros)
         assert all(zero.dtype == 'int8' and not zero.any() for zero in zeros)
     else:
-        assert constants['network.head.1.weight'].dtype == 'float16'
+        assert constants['deployed.network.head.1.weight'].dtype == 'float16'
     with torch.inference_mode():
         expected = network(pixels)
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..models.icnet import EXITS, ICNet
+from ..models.cascade import Cascade, EXITS
 from .backends.cache import Report
 from .backends.torch_engine import TorchEngine
 from .checkpoint import Checkpoint
@@ -150,7 +150,7 @@ def make_ladder(segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: 
         if isinstance(engine, TorchEngine) and isinstance(other.engine, TorchEngine):
             other.engine.share_weights(engine)
     network = segmenter.checkpoint.network
-    first = network.exit if isinstance(network, ICNet) else _name(segmenter.input_size)
+    first = network.exit if isinstance(network, Cascade) else _name(segmenter.input_size)
     segmenters = {first: segmenter, **below}
     for each in segmenters.values():
         each.warm_up(sizes)
@@ -174,7 +174,7 @@ def _below(segmenter: Segmenter) -> list[tuple[str, Checkpoint, tuple[int, int]]
     """Return name, checkpoint and input size of the rungs below the first, the deepest first."""
     checkpoint, size = segmenter.checkpoint, segmenter.input_size
     network = checkpoint.network
-    if isinstance(network, ICNet):
+    if isinstance(network, Cascade):
         return [
             (
                 name,

@@ -10,12 +10,16 @@ from typing import Any
 
 from .bisenetv2 import BiSeNetV2
 from .icnet import ICNet
+from .icnet_liminn import ICNetLiminn
+from .icnet_mmsegmentation import ICNetMMSegmentation
 from .layers import SegmentationNetwork
 from .pspnet import PSPNet50
 
 NETWORKS: dict[str, type[SegmentationNetwork]] = {
     'bisenetv2': BiSeNetV2,
     'icnet': ICNet,
+    'icnet_liminn': ICNetLiminn,
+    'icnet_mmsegmentation': ICNetMMSegmentation,
     'pspnet50': PSPNet50,
 }
 

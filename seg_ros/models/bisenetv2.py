@@ -8,26 +8,32 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .layers import conv_bn, initialise, SegmentationNetwork, spatial_size
+from .bisenetv2_variants import Variant, VARIANTS
+from .layers import initialise, SegmentationNetwork, spatial_size
 
 EXPANSION = 6
 DETAIL_WIDTHS = (64, 64, 128)
-SEMANTIC_WIDTHS = (16, 32, 64, 128)
+DEEP_WIDTHS = (64, 128)
+"""Of the semantic branch's S4 and S5, which have no counterpart in the detail branch."""
+
+BOOSTER_STRIDES = (4, 8, 16, 32)
+BOOSTER_WIDTH = 128
 MAX_DEPTH = 16
 
 
 class Stem(nn.Module):
     """The semantic branch's start (section 4.2): a quarter of the size by two ways at once."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, variant: Variant) -> None:
         super().__init__()
-        self.conv = conv_bn(3, width, 3, 2, relu=True)
+        conv = variant.conv
+        self.conv = conv(3, width, 3, 2, relu=True)
         self.convolved = nn.Sequential(
-            conv_bn(width, width // 2, 1, relu=True),
-            conv_bn(width // 2, width, 3, 2, relu=True),
+            conv(width, width // 2, 1, relu=True),
+            conv(width // 2, width, 3, 2, relu=True),
         )
         self.pooled = nn.MaxPool2d(3, 2, 1)
-        self.fuse = conv_bn(2 * width, width, 3, relu=True)
+        self.fuse = conv(2 * width, width, 3, relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, 3, h, w) to (N, width, h / 4, w / 4)."""
@@ -38,20 +44,21 @@ class Stem(nn.Module):
 class GatherExpansion(nn.Module):
     """The gather-and-expansion layer (section 4.2): a 3x3, a wide depthwise 3x3, a 1x1."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, variant: Variant) -> None:
         super().__init__()
+        conv, relu = variant.conv, variant.expansion_relu
         wide = inputs * EXPANSION
-        layers = [
-            conv_bn(inputs, inputs, 3, relu=True),
-            conv_bn(inputs, wide, 3, stride, groups=inputs),
-        ]
+        layers = [conv(inputs, inputs, 3, relu=True)]
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1:
-            layers.append(conv_bn(wide, wide, 3, groups=wide))
+        if stride == 1:
+            layers.append(conv(inputs, wide, 3, groups=inputs, relu=relu))
+        else:
+            layers.append(conv(inputs, wide, 3, stride, groups=inputs))
+            layers.append(conv(wide, wide, 3, groups=wide, relu=relu))
             self.shortcut = nn.Sequential(
-                conv_bn(inputs, inputs, 3, stride, groups=inputs), conv_bn(inputs, outputs, 1)
+                conv(inputs, inputs, 3, stride, groups=inputs), conv(inputs, outputs, 1)
             )
-        self.body = nn.Sequential(*layers, conv_bn(wide, outputs, 1))
+        self.body = nn.Sequential(*layers, conv(wide, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
@@ -61,11 +68,15 @@ class GatherExpansion(nn.Module):
 class ContextEmbedding(nn.Module):
     """The context embedding block (section 4.2): the image's mean, added everywhere."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, variant: Variant) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width)
-        self.conv = conv_bn(width, width, 1, relu=True)
-        self.fuse = nn.Conv2d(width, width, 3, padding=1)
+        self.conv = variant.conv(width, width, 1, relu=True)
+        self.fuse = (
+            variant.conv(width, width, 3, relu=True)
+            if variant.context_norm
+            else nn.Conv2d(width, width, 3, padding=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, width, h, w) to the same shape."""
@@ -75,30 +86,98 @@ class ContextEmbedding(nn.Module):
 class GuidedAggregation(nn.Module):
     """The bilateral guided aggregation layer (section 4.3)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, variant: Variant) -> None:
         super().__init__()
+        conv = variant.conv
         self.detail_keep = nn.Sequential(
-            conv_bn(width, width, 3, groups=width), nn.Conv2d(width, width, 1)
+            conv(width, width, 3, groups=width),
+            nn.Conv2d(width, width, 1, bias=variant.keep_bias),
         )
-        self.detail_down = nn.Sequential(conv_bn(width, width, 3, 2), nn.AvgPool2d(3, 2, 1))
-        self.semantic_up = conv_bn(width, width, 3)
+        pool = nn.AvgPool2d(3, 2, 1, count_include_pad=variant.pool_counts_padding)
+        self.detail_down = nn.Sequential(conv(width, width, 3, 2), pool)
+        self.semantic_up = conv(width, width, 3)
         self.semantic_keep = nn.Sequential(
-            conv_bn(width, width, 3, groups=width), nn.Conv2d(width, width, 1)
+            conv(width, width, 3, groups=width),
+            nn.Conv2d(width, width, 1, bias=variant.keep_bias),
         )
-        self.fuse = conv_bn(width, width, 3)
+        self.fuse = conv(width, width, 3, relu=variant.merged_relu)
+        self.upsampling = variant.upsampling
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
         """Merge (N, width, h, w) and (N, width, h / 4, w / 4) into (N, width, h, w)."""
         size = detail.shape[-2:]
-        gate = torch.sigmoid(F.interpolate(self.semantic_up(semantic), size, mode='bilinear'))
-        fine = self.detail_keep(detail) * gate
+        gate = F.interpolate(self.semantic_up(semantic), size, mode=self.upsampling)
+        fine = self.detail_keep(detail) * torch.sigmoid(gate)
         coarse = self.detail_down(detail) * torch.sigmoid(self.semantic_keep(semantic))
-        return self.fuse(fine + F.interpolate(coarse, size, mode='bilinear'))
+        return self.fuse(fine + F.interpolate(coarse, size, mode=self.upsampling))
 
 
-def head(inputs: int, width: int, num_classes: int) -> nn.Sequential:
-    """Return a 3x3 convolution to ``width`` channels and a classifier."""
-    return nn.Sequential(conv_bn(inputs, width, 3, relu=True), nn.Conv2d(width, num_classes, 1))
+class Sum(nn.Module):
+    """What the paper's ablation compares that with: the branches' sum, and a 3x3 convolution."""
+
+    def __init__(self, width: int, variant: Variant) -> None:
+        super().__init__()
+        self.fuse = variant.conv(width, width, 3, relu=variant.merged_relu)
+        self.upsampling = variant.upsampling
+
+    def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
+        """Merge (N, width, h, w) and (N, width, h / 4, w / 4) into (N, width, h, w)."""
+        large = F.interpolate(semantic, detail.shape[-2:], mode=self.upsampling)
+        return self.fuse(detail + large)
+
+
+class Concatenation(nn.Module):
+    """Likewise, with the channels of both branches one after the other."""
+
+    def __init__(self, width: int, variant: Variant) -> None:
+        super().__init__()
+        self.fuse = variant.conv(2 * width, width, 3, relu=variant.merged_relu)
+        self.upsampling = variant.upsampling
+
+    def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
+        """Merge (N, width, h, w) and (N, width, h / 4, w / 4) into (N, width, h, w)."""
+        large = F.interpolate(semantic, detail.shape[-2:], mode=self.upsampling)
+        return self.fuse(torch.cat([detail, large], dim=1))
+
+
+class DetailAlone(nn.Module):
+    """Likewise, without the semantic branch, which is not built."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+    def forward(self, detail: Tensor, _: Tensor) -> Tensor:
+        """Return the detail branch's map."""
+        return detail
+
+
+class SemanticAlone(nn.Module):
+    """Likewise, without the detail branch; the logits are at 1/32 then."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+    def forward(self, _: Tensor, semantic: Tensor) -> Tensor:
+        """Return the semantic branch's map."""
+        return semantic
+
+
+AGGREGATIONS: dict[str, type[nn.Module]] = {
+    'guided': GuidedAggregation,
+    'sum': Sum,
+    'concatenation': Concatenation,
+    'detail': DetailAlone,
+    'semantic': SemanticAlone,
+}
+
+
+def head(
+    inputs: int, widths: tuple[int, ...], num_classes: int, variant: Variant
+) -> nn.Sequential:
+    """Return 3x3 convolutions to ``widths`` channels, one after the other, and a classifier."""
+    pairs = zip((inputs, *widths), widths)
+    convolutions = (variant.conv(before, width, 3, relu=True) for before, width in pairs)
+    return nn.Sequential(*convolutions, nn.Conv2d(widths[-1], num_classes, 1))
 
 
 class BiSeNetV2(SegmentationNetwork):
@@ -110,10 +189,17 @@ class BiSeNetV2(SegmentationNetwork):
     the stride-1 gather-and-expansion layers that follow each stride-2 one.
 
     :param head_width: channels of the main head; the paper's tables fit 1024, speed asks for less.
-    :param booster_width: channels of the booster heads, which exist in training only.
+    :param booster_width: channels of the booster heads, which exist in training only. Those of
+        variants whose boosters differ in width are as published at 128, and in proportion to it.
     :param alpha: width multiplier.
     :param depth: depth multiplier d, 1 to 16.
-    :raises ValueError: another depth, which would take for ever to build.
+    :param variant: whose network it is, one of :data:`VARIANTS`.
+    :param aggregation: what merges the branches, or which is all there is: one of
+        :data:`AGGREGATIONS`. The detail branch alone has no boosters.
+    :param semantic_ratio: the paper's lambda, the semantic branch's widths as a fraction of the
+        detail branch's where that has such a stage too: in its first two, up to stride 8.
+    :raises ValueError: an unknown variant or aggregation; a depth that would take for ever to
+        build; widths that leave a layer no channel.
     """
 
     training_only = ('boosters',)
@@ -122,41 +208,74 @@ class BiSeNetV2(SegmentationNetwork):
         self,
         num_classes: int,
         head_width: int = 1024,
-        booster_width: int = 128,
+        booster_width: int = BOOSTER_WIDTH,
         alpha: float = 1,
         depth: int = 1,
+        variant: str = 'paper',
+        aggregation: str = 'guided',
+        semantic_ratio: float = 0.25,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         if not 1 <= depth <= MAX_DEPTH:
             raise ValueError(f'expected a depth of 1 to {MAX_DEPTH}; found {depth}')
+        if variant not in VARIANTS:
+            raise ValueError(
+                f'expected a variant named {", ".join(VARIANTS)}; found {variant!r:.100}'
+            )
+        if aggregation not in AGGREGATIONS:
+            raise ValueError(
+                f'expected an aggregation named {", ".join(AGGREGATIONS)}; found '
+                f'{aggregation!r:.100}'
+            )
+        built = VARIANTS[variant]
+        conv = built.conv
         d1, d2, d3 = (round(width * alpha) for width in DETAIL_WIDTHS)
-        stem, s3, s4, s5 = (round(width * alpha) for width in SEMANTIC_WIDTHS)
+        stem, s3 = (round(width * alpha * semantic_ratio) for width in DETAIL_WIDTHS[::2])
+        s4, s5 = (round(width * alpha) for width in DEEP_WIDTHS)
+        if min(d1, stem // 2) < 1:
+            raise ValueError(
+                'expected alpha and semantic_ratio to leave every layer a channel; found '
+                f'{alpha} and {semantic_ratio}, which make the first ones {d1} and {stem} wide'
+            )
 
-        self.detail = nn.Sequential(
-            conv_bn(3, d1, 3, 2, relu=True),
-            conv_bn(d1, d1, relu=True),
-            conv_bn(d1, d2, 3, 2, relu=True),
-            *(conv_bn(d2, d2, relu=True) for _ in range(2)),
-            conv_bn(d2, d3, 3, 2, relu=True),
-            *(conv_bn(d3, d3, relu=True) for _ in range(2)),
-        )
+        # A branch that is not built is as if the image went through.
+        self.detail: nn.Module = nn.Identity()
+        if aggregation != 'semantic':
+            self.detail = nn.Sequential(
+                conv(3, d1, 3, 2, relu=True),
+                conv(d1, d1, relu=True),
+                conv(d1, d2, 3, 2, relu=True),
+                *(conv(d2, d2, relu=True) for _ in range(2)),
+                conv(d2, d3, 3, 2, relu=True),
+                *(conv(d3, d3, relu=True) for _ in range(2)),
+            )
 
         def stage(inputs: int, outputs: int, repeats: int) -> nn.Sequential:
-            repeated = (GatherExpansion(outputs, outputs) for _ in range(repeats * depth))
-            return nn.Sequential(GatherExpansion(inputs, outputs, 2), *repeated)
+            repeated = (
+                GatherExpansion(outputs, outputs, 1, built) for _ in range(repeats * depth)
+            )
+            return nn.Sequential(GatherExpansion(inputs, outputs, 2, built), *repeated)
 
         # Each stage ends where a booster head is attached.
-        self.semantic = nn.ModuleList(
-            [Stem(stem), stage(stem, s3, 1), stage(s3, s4, 1), stage(s4, s5, 3)]
-        )
-        self.context = ContextEmbedding(s5)
-        self.aggregation = GuidedAggregation(d3)
-        self.head = head(d3, head_width, num_classes)
-        self.boosters = nn.ModuleList(
-            head(width, booster_width, num_classes) for width in (stem, s3, s4, s5)
-        )
-        self.auxiliary_weights = (1.0, 1.0, 1.0, 1.0)
+        self.semantic = nn.ModuleList()
+        self.context: nn.Module = nn.Identity()
+        if aggregation != 'detail':
+            self.semantic.extend(
+                [Stem(stem, built), stage(stem, s3, 1), stage(s3, s4, 1), stage(s4, s5, 3)]
+            )
+            self.context = ContextEmbedding(s5, built)
+        self.aggregation = AGGREGATIONS[aggregation](d3, built)
+        self.head = head(d3, (head_width,), num_classes, built)
+        self.boosters = nn.ModuleList()
+        for width, widths, _ in zip((stem, s3, s4, s5), built.boosters, self.semantic):
+            scaled = tuple(round(w * booster_width / BOOSTER_WIDTH) for w in widths)
+            booster = head(width, scaled, num_classes, built)
+            if built.boosters_double:
+                booster.insert(1, nn.Upsample(scale_factor=2))
+            self.boosters.append(booster)
+        self.booster_strides = tuple(s // (1 + built.boosters_double) for s in BOOSTER_STRIDES)
+        self.auxiliary_weights = (1.0,) * len(self.boosters)
         initialise(self)
 
     def _features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -168,11 +287,16 @@ class BiSeNetV2(SegmentationNetwork):
         return self.aggregation(self.detail(images), self.context(x)), stages
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Return logits at 1/8 of the images' size."""
+        """Return logits at 1/8 of the images' size; of the semantic branch alone, at 1/32."""
         return self.head(self._features(images)[0])
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32."""
+        """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32 or twice that."""
         features, stages = self._features(images)
-        main = self.upsample(self.head(features), spatial_size(images))
-        return main, [booster(x) for booster, x in zip(self.boosters, stages)]
+        height, width = spatial_size(images)
+        main = self.upsample(self.head(features), (height, width))
+        # Twice a size that was rounded up may be a row or a column too many.
+        return main, [
+            booster(x)[..., : -(-height // stride), : -(-width // stride)]
+            for booster, x, stride in zip(self.boosters, stages, self.booster_strides)
+        ]

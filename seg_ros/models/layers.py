@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the networks share: their base class and the blocks that more than one of them uses."""
 
+import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -54,7 +55,8 @@ class SegmentationNetwork(nn.Module):
 
     def upsample(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize (N, C, h, w) to (N, C, *size), bilinearly, as the network's paper aligns it."""
-        if features.shape[-2:] == size:
+        # Where a size is open there is no asking, and where it turns out the same no change.
+        if not is_open(*spatial_size(features), *size) and spatial_size(features) == tuple(size):
             return features
         return F.interpolate(features, size, mode='bilinear', align_corners=self.align_corners)
 
@@ -62,6 +64,38 @@ class SegmentationNetwork(nn.Module):
 def spatial_size(x: Tensor) -> tuple[int, int]:
     """Return the height and width of (N, C, H, W)."""
     return x.shape[-2], x.shape[-1]
+
+
+def is_open(*sides: int) -> bool:
+    """Return whether a side is not known yet, as in the export of a network for any size."""
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
+def bin_means(x: Tensor, bins: int) -> Tensor:
+    """
+    Return the means of a map over ``bins`` parts a side, as adaptive average pooling does.
+
+    Exporters know that pooling for a fixed size only. Where the size is open this is a product
+    with two matrices of averaging weights, made from the size that the map will have.
+
+    :param x: (N, C, h, w).
+    :returns: (N, C, bins, bins).
+    """
+    size = spatial_size(x)
+    if not is_open(*size):
+        return F.adaptive_avg_pool2d(x, bins)
+    rows, columns = (_averaging(side, bins, x) for side in size)
+    return rows @ (x @ columns.T)
+
+
+def _averaging(side: int, bins: int, like: Tensor) -> Tensor:
+    """Return (bins, side): what each pixel of a row counts in the mean of each bin."""
+    # On a scale where a bin is `side` long and a pixel `bins`, all begin and end at integers. A
+    # bin's mean is that of all pixels it touches.
+    pixel = bins * torch.arange(side, device=like.device)
+    start = side * torch.arange(bins, device=like.device)[:, None]
+    touched = ((pixel < start + side) & (start < pixel + bins)).to(like.dtype)
+    return touched / touched.sum(1, keepdim=True)
 
 
 def conv_bn(

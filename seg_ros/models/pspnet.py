@@ -8,7 +8,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .layers import bottlenecks, conv_bn, initialise, SegmentationNetwork, spatial_size
+from .layers import bin_means, bottlenecks, conv_bn, initialise, SegmentationNetwork, spatial_size
 
 POOL_BINS = (1, 2, 3, 6)
 
@@ -24,7 +24,7 @@ class PyramidPooling(nn.Module):
         """Map (N, inputs, h, w) to (N, inputs + 4 * width, h, w)."""
         maps = [x]
         for bins, branch in zip(POOL_BINS, self.branches):
-            pooled = branch(F.adaptive_avg_pool2d(x, bins))
+            pooled = branch(bin_means(x, bins))
             maps.append(F.interpolate(pooled, x.shape[-2:], mode='bilinear', align_corners=True))
         return torch.cat(maps, dim=1)
 

@@ -51,6 +51,10 @@ class Recipe:
     :param ohem: cross-entropy above which a pixel counts as hard; with it, easy pixels count
         only as far as hard ones make less than 1/16 of an image. 0 counts every pixel.
     :param lovasz: weight of the Lovasz-Softmax loss beside the cross-entropy.
+    :param auxiliary: factor of the network's own weights of its auxiliary losses. 0 trains
+        without them: ICNet without label guidance, BiSeNetV2 without boosters.
+    :param full_size_loss: whether each output is upsampled to the size of the labels for its
+        loss, and not the labels sampled at the size of the output.
     :param ema: decay a step of the moving average of the weights that is kept; 0 for none.
     :param precision: ``fp32``, or ``bf16`` or (on a GPU) ``fp16`` for mixed precision.
     :param validate_every: epochs between two validations.
@@ -82,6 +86,8 @@ class Recipe:
     class_weight_power: float = 0.5
     ohem: float = 0.0
     lovasz: float = 0.0
+    auxiliary: float = 1.0
+    full_size_loss: bool = False
     ema: float = 0.0
     precision: str = 'bf16'
     validate_every: int = 1
@@ -90,7 +96,15 @@ class Recipe:
     def __post_init__(self) -> None:
         shares = ('jitter', 'paste', 'warm_up', 'ema')
         counts = ('epochs', 'validate_every')
-        weights = ('distillation', 'power', 'weight_decay', 'class_weight_power', 'ohem', 'lovasz')
+        weights = (
+            'distillation',
+            'power',
+            'weight_decay',
+            'class_weight_power',
+            'ohem',
+            'lovasz',
+            'auxiliary',
+        )
         for key, expected, right in (
             ('optimizer', f'one of {", ".join(OPTIMIZERS)}', self.optimizer in OPTIMIZERS),
             ('precision', f'one of {", ".join(PRECISIONS)}', self.precision in PRECISIONS),
@@ -169,4 +183,4 @@ def _is_like(value: Any, default: Any) -> bool:
         element = default[0] if default else 0
         return isinstance(value, tuple) and all(_is_like(each, element) for each in value)
     kinds = (int, float) if isinstance(default, float) else type(default)
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, fields
 import io
 from math import isnan
 import os
@@ -123,6 +123,10 @@ class Training:
         if recipe.pretrained:
             left = load_pretrained(self.network, recipe.pretrained)
             self.log.say(f'{recipe.pretrained}: not in it {", ".join(left) or "is nothing"}')
+        if not recipe.auxiliary:
+            # Their outputs have no loss; processes wait for gradients of all that can learn.
+            for name in self.network.training_only:
+                self.network.get_submodule(name).requires_grad_(False)
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.preprocessing = Preprocessing()
@@ -237,12 +241,15 @@ class Training:
     def loss(self, outputs: Outputs, labels: Tensor, images: Tensor) -> Tensor:
         """Return the recipe's loss of the network's outputs."""
         recipe, (main, auxiliary) = self.recipe, outputs
+        if recipe.full_size_loss:
+            size = (labels.shape[-2], labels.shape[-1])
+            main, *auxiliary = (self.network.upsample(x, size) for x in (main, *auxiliary))
         loss = total_loss(
             main,
             auxiliary,
             labels,
             self.weights,
-            self.network.auxiliary_weights,
+            [recipe.auxiliary * weight for weight in self.network.auxiliary_weights],
             recipe.ohem,
             recipe.lovasz,
         )
@@ -379,8 +386,10 @@ class Training:
                 'best.safetensors (pretrained), or train anew into another folder'
             ) from error
         wanted = {**asdict(self.recipe), 'classes': self.data.labels.names}
+        # What was not yet a key when the training began was as it is by default.
+        had = {f.name: f.default for f in fields(Recipe)} | {**recipe, 'classes': classes}
         for key, value in wanted.items():
-            found = {**recipe, 'classes': classes}.get(key)
+            found = had[key]
             if key not in MAY_CHANGE and found != value:
                 raise CheckpointError(
                     f'{path}: expected a training with {key}: {value!r}; found {found!r}. Resume '

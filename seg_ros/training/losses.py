@@ -123,6 +123,7 @@ def total_loss(
     An output meets labels taken at every stride-th pixel, as cascade label guidance does
     (arXiv 1704.08545, section 3.4): a fraction of the memory and time of upsampling it.
 
+    :param auxiliary_weights: of each auxiliary loss; an output whose weight is 0 has none.
     :param lovasz: weight of the main output's Lovasz-Softmax loss, taken at 1/4 of the size.
     """
     loss = cross_entropy(main, labels_of(main, labels), weights, ohem)
@@ -131,6 +132,8 @@ def total_loss(
         sampled = main[..., ::stride, ::stride]
         loss = loss + lovasz * lovasz_softmax(sampled, labels_of(sampled, labels))
     for weight, logits in zip(auxiliary_weights, auxiliary):
+        if not weight:
+            continue
         here = labels_of(logits, labels)
         loss = loss + weight * cross_entropy(logits, here, weights, ohem)
     return loss

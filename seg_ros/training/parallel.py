@@ -104,4 +104,5 @@ def _synchronise(module: nn.Module) -> None:
         if isinstance(child, nn.BatchNorm2d):
             norm = SyncedBatchNorm(child.num_features, child.eps, child.momentum)
             norm.load_state_dict(child.state_dict())
+            norm.requires_grad_(child.weight.requires_grad)
             setattr(module, name, norm)

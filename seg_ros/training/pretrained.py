@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-import pickle
 import re
-from typing import Any
 
-from safetensors import safe_open
-import torch
 from torch import nn, Tensor
 
-from ..inference.checkpoint import Checkpoint, load_checkpoint, SUFFIX
+from ..inference.checkpoint import Checkpoint, FORMAT, load_checkpoint
+from ..inference.importers.weights_file import read_weights
 from ..models import SegmentationNetwork
 from ..models.icnet import ICNet
 from ..models.layers import Bottleneck
@@ -52,55 +49,17 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
     :raises ValueError: the file is missing, damaged, holds more than tensors, or is for another
         network. The network is untouched then.
     """
-    metadata, content = _read(path)
-    if metadata.get('format', '').startswith('seg_ros'):
+    weights = read_weights(path)
+    if weights.facts.get('format') == FORMAT:
         fitting = _of_checkpoint(network, load_checkpoint(path), path)
     else:
-        fitting = _of_resnet(network, _named_tensors(content, path), path)
+        tensors = {PREFIX.sub('', name): tensor for name, tensor in weights.tensors.items()}
+        fitting = _of_resnet(network, tensors, path)
     own = network.state_dict()
     for name, tensor in fitting.items():
         own[name].copy_(tensor)
     # How many batches a norm has seen plays no part in what it computes.
     return [n for n in own if n not in fitting and not n.endswith('num_batches_tracked')]
-
-
-def _read(path: str | Path) -> tuple[dict[str, str], Any]:
-    """Return a file's metadata and content; nothing in it is run."""
-    if not Path(path).is_file():
-        raise ValueError(f'{path}: expected a file of weights; found none. Check the path')
-    try:
-        if Path(path).suffix == SUFFIX:
-            with safe_open(str(path), framework='pt') as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return file.metadata() or {}, tensors
-        return {}, torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Torch's own message advises to run what is in there.
-        raise ValueError(
-            f'{path}: expected tensors alone; found other objects, which could run code when '
-            'read, or a damaged file. Download it again; if it holds a whole network, save its '
-            f'state_dict() as {SUFFIX} where you trust it'
-        ) from error
-    except Exception as error:  # a damaged pickle fails in any way
-        raise ValueError(
-            f'{path}: expected weights as {SUFFIX}, .pth or .pt; it cannot be read: {error!r}. '
-            'Copy or download it again'
-        ) from error
-
-
-def _named_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping) and 'state_dict' in content:
-        content = content['state_dict']
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f'{path}: expected tensors by name; found {type(content).__name__}. Save the '
-            "network's state_dict()"
-        )
-    return {
-        PREFIX.sub('', name): tensor
-        for name, tensor in content.items()
-        if isinstance(name, str) and isinstance(tensor, Tensor)
-    }
 
 
 def _of_checkpoint(

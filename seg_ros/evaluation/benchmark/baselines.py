@@ -21,7 +21,8 @@ from ...inference.image_file import Image
 from ...inference.preprocessing import Preprocessing
 from ...models import NETWORKS, SegmentationNetwork
 from ...models.bisenetv2 import BiSeNetV2
-from ...models.icnet import ICNet, POOL_BINS
+from ...models.cascade import POOL_BINS
+from ...models.icnet import ICNet
 from ...models.layers import conv_bn, initialise, spatial_size
 from ...models.pspnet import PSPNet50
 from .networks import find_network, settle

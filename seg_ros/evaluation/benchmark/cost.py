@@ -19,6 +19,16 @@ from torch import nn, Tensor
 from ...models import SegmentationNetwork
 from .peak import BYTES
 
+CASCADE: Mapping[str, tuple[str, ...]] = {
+    'trunk': ('trunk',),
+    'sub4': ('deep', 'squeeze', 'fusion24.guide'),
+    # In parts, since not all of a fusion need be in what it does when it is called.
+    'sub24 fusion': ('fusion24.refine', 'fusion24.project', 'fusion12.guide'),
+    'sub1': ('shallow',),
+    'sub124 head': ('fusion12.refine', 'fusion12.project', 'head'),
+}
+"""Of all networks whose cascade is that of :mod:`seg_ros.models.cascade`."""
+
 BRANCHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     'BiSeNetV2': {
         'detail': ('detail',),
@@ -26,15 +36,15 @@ BRANCHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         'aggregation': ('aggregation',),
         'head': ('head',),
     },
-    'ICNet': {
-        'trunk': ('trunk',),
-        'sub4': ('deep', 'squeeze', 'fusion24.guide'),
-        'sub24 fusion': ('fusion24', 'fusion12.guide'),
-        'sub1': ('shallow',),
-        'sub124 head': ('fusion12', 'head'),
-    },
+    'ICNet': CASCADE,
+    'ICNetLiminn': CASCADE,
+    'ICNetMMSegmentation': {**CASCADE, 'sub4': ('pools', *CASCADE['sub4'])},
     'PSPNet50': {
-        'body': ('body', 'last_stage'),
+        'stage 1': ('body.0', 'body.1', 'body.2', 'body.3'),
+        'stage 2': ('body.4',),
+        'stage 3': ('body.5',),
+        'stage 4': ('body.6',),
+        'stage 5': ('last_stage',),
         'pyramid': ('pyramid',),
         'head': ('head',),
     },
@@ -121,8 +131,10 @@ def cost_by_branch(network: SegmentationNetwork, size: tuple[int, int]) -> dict[
     def count(name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
         def hook(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             weight = layer.weight
-            # Each output is a sum over one filter, or one row of a linear layer.
-            macs = output.numel() * weight[0].numel()
+            # Each output is a sum over one filter, or one row of a linear layer; where a layer is
+            # transposed, so is this.
+            ends = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+            macs = ends.numel() * weight[0].numel()
             moved = inputs[0].numel() + output.numel()
             branch = _branch_of(name, parts)
             found[branch] = found.get(branch, Cost()) + Cost(macs, weight.numel(), moved)
@@ -130,7 +142,7 @@ def cost_by_branch(network: SegmentationNetwork, size: tuple[int, int]) -> dict[
         return hook
 
     for name, layer in shapes.named_modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             layer.register_forward_hook(count(name))
     with torch.inference_mode():
         shapes.coarse_logits(torch.empty(1, 3, *size, device='meta'))

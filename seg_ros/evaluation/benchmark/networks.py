@@ -19,7 +19,7 @@ from ...inference.preprocessing import Preprocessing
 from ...inference.quantization import calibrate
 from ...models import build_model, NETWORKS, SegmentationNetwork
 from ...models.bisenetv2 import BiSeNetV2
-from ...models.icnet import ICNet
+from ...models.cascade import Cascade
 
 SETTLING_SIZE = (256, 128)
 """Width and height of images by which an untrained network learns the range of its values."""
@@ -44,7 +44,7 @@ def find_network(name: str, size: tuple[int, int]) -> Checkpoint:
     if not arguments:
         return checkpoint
     architecture = {**checkpoint.architecture, **arguments}
-    if set(arguments) == {'exit'} and isinstance(checkpoint.network, ICNet):
+    if set(arguments) == {'exit'} and isinstance(checkpoint.network, Cascade):
         network: SegmentationNetwork = checkpoint.network.ending(arguments['exit'])
     elif set(arguments) == {'head_width'} and isinstance(checkpoint.network, BiSeNetV2):
         network = _with_wide_head(checkpoint.network, architecture)
@@ -68,8 +68,8 @@ def _with_wide_head(narrow: BiSeNetV2, architecture: dict[str, Any]) -> Segmenta
     if after % before:
         raise ValueError(f'head_width: expected a multiple of {before}; found {after}')
     times = after // before
-    for key in ('0.0.weight', '0.1.weight', '0.1.bias', '0.1.running_mean', '0.1.running_var'):
-        old[f'head.{key}'] = torch.cat([old[f'head.{key}']] * times)
+    for key in [key for key in old if key.startswith('head.0.') and old[key].ndim]:
+        old[key] = torch.cat([old[key]] * times)
     old['head.1.weight'] = torch.cat([old['head.1.weight'] / times] * times, dim=1)
     network.load_state_dict(old)
     return network

@@ -4,22 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-import logging
+from contextlib import nullcontext
 from pathlib import Path
 import shutil
 import threading
 from typing import Any
-import warnings
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
-from ..deployed import Deployed
-from ..quantization import quantize
+from ..export import export_onnx, ExportError, NATIVE_OPSET
 from .cache import building, content_key, folder, load, Report, store
 from .engine import Engine, EngineError
 
@@ -125,7 +121,7 @@ class OnnxRuntimeEngine(Engine):
         if (content := load(key, self._report)) is None:
             what = f'ONNX network, {batch}x{width}x{height}, {self.precision}'
             with building(what, self._report):
-                content = export_onnx(self._checkpoint, shape, self.precision, symmetric)
+                content = self._exported(shape, symmetric)
             store(key, content, self._report)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -155,6 +151,21 @@ class OnnxRuntimeEngine(Engine):
             f'found none: {"; ".join(problems)}. Install the libraries of the one you want, or '
             'choose another backend'
         )
+
+    def _exported(self, shape: tuple[int, int, int, int], symmetric: bool) -> bytes:
+        try:
+            return export_onnx(
+                self._checkpoint,
+                'coarse',
+                self.precision,
+                symmetric,
+                opset=NATIVE_OPSET,
+                shape=shape,
+            )
+        except ExportError as error:
+            raise EngineError(
+                f'backend onnxruntime: {error}, or choose another backend'
+            ) from error
 
     def _settings(self, provider: str, engines: Path) -> list[tuple[str, dict[str, str]]]:
         """Return the providers of a session: the one, and what takes over what it lacks."""
@@ -208,54 +219,3 @@ def _choose(provider: str, device: str, precision: str) -> list[str]:
     if not device.startswith('cuda'):
         return available[:1]
     return [name for name in available if precision != 'int8' or name == 'tensorrt']
-
-
-def export_onnx(
-    checkpoint: Checkpoint, shape: tuple[int, int, int, int], precision: str, symmetric: bool
-) -> bytes:
-    """
-    Return the network as an ONNX file's content: ``pixels`` in, ``logits`` out.
-
-    :param shape: of the pixels, as :class:`Deployed` takes them; fixed.
-    :param precision: ``fp32``, ``fp16`` or ``int8``.
-    :param symmetric: as :func:`quantize`'s.
-    :raises CheckpointError: int8 without ranges.
-    :raises EngineError: the exporter fails.
-    """
-    network = Deployed(checkpoint).eval()
-    if precision == 'int8':
-        network = quantize(network, checkpoint.activation_ranges, symmetric)
-    elif precision == 'fp16':
-        network.network.half()
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                network,
-                (torch.zeros(shape, dtype=torch.uint8),),
-                input_names=['pixels'],
-                output_names=['logits'],
-                dynamo=True,
-                verbose=False,
-            )
-    except (RuntimeError, TypeError) as error:  # the latter of releases before 2.5
-        raise EngineError(
-            'backend onnxruntime: expected releases of torch, onnx and onnxscript that go '
-            f'together; exporting the network fails: {error}. Update them, or choose another '
-            'backend'
-        ) from error
-    assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
-    return content
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter from telling users what only its authors can use."""
-    level = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)

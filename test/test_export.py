@@ -41,7 +41,7 @@ LABELS = LabelSet(
     ('road', 'car', 'sky'), ((10, 20, 30), (200, 0, 0), (0, 0, 255))
 )  # fmt: skip
 SIZE = (64, 96)
-SIZES = [SIZE, (65, 99), (90, 47), (33, 33)]
+SIZES = [SIZE, (65, 99), (90, 67), (71, 64)]
 SPECS = {
     'bisenetv2': {'name': 'bisenetv2', 'head_width': 8, 'booster_width': 8, 'alpha': 0.25},
     'icnet': {'name': 'icnet', 'width': 0.25},

@@ -49,9 +49,6 @@ CASES = {
     'icnet_deconvolution3': Case(
         {'name': 'icnet', 'width': 0.5, 'fusion': 'deconvolution3'}, None, {}, (16, 8)
     ),
-    'icnet_deconvolution5': Case(
-        {'name': 'icnet', 'width': 0.5, 'fusion': 'deconvolution5'}, None, {}, (16, 8)
-    ),
     'icnet_deconvolution7_sub4': Case(
         {'name': 'icnet', 'width': 0.5, 'fusion': 'deconvolution7', 'exit': 'sub4'},
         None,

@@ -53,7 +53,7 @@ DEPENDENCIES = {
     'tqdm': ('tqdm', 'python3-tqdm'),
     'yaml': ('PyYAML', 'python3-yaml'),
 }
-OPTIONAL = {'tensorboard', 'openvino', 'onnx', 'onnxruntime'}
+OPTIONAL = {'tensorboard', 'openvino', 'onnx', 'onnxruntime', 'onnxscript'}
 
 
 def imports(path):

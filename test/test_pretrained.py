@@ -51,7 +51,15 @@ PLACES = {
         ('last_stage', 'layer4', 3, 0),
     ],
 }
+PLACES['icnet_mmsegmentation'] = PLACES['icnet_liminn'] = [
+    ('trunk.4', 'layer1', 3, 0),
+    ('trunk.5', 'layer2', 4, 0),
+    ('deep.0', 'layer3', 6, 0),
+    ('deep.1', 'layer4', 3, 0),
+]
 ROLES = [('reduce', 'conv1', 'bn1'), ('conv', 'conv2', 'bn2'), ('expand', 'conv3', 'bn3')]
+# Networks whose stem is 32, 32 and 64 wide; that of the others is 64, 64 and 128.
+NARROW = ('icnet', 'icnet_mmsegmentation')
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 
 
@@ -114,21 +122,23 @@ def published(request: pytest.FixtureRequest) -> tuple[str, dict[str, Tensor]]:
 def belongs(network: str, form: str) -> dict[str, str]:
     """Return the published name of each of our tensors that the file has something for."""
     pairs = {}
-    trunk = 'trunk' if network == 'icnet' else 'body'
-    if (network, form) in (('icnet', 'mmsegmentation'), ('icnet', 'timm'), ('pspnet50', 'semseg')):
+    trunk = 'body' if network == 'pspnet50' else 'trunk'
+    if form == 'semseg' if network not in NARROW else form in ('mmsegmentation', 'timm'):
         for i, (conv, bn, _) in enumerate(STEMS[form]):
             pairs[f'{trunk}.{i}'] = (conv, bn)
     for place, stage, count, first in PLACES[network]:
         for i in range(count):
             source = f'{stage}.{first + i}'
-            for role, conv, bn in ROLES:
+            for j, (role, conv, bn) in enumerate(ROLES):
+                role = f'body.{j}' if '_' in network else role
                 pairs[f'{place}.{i}.{role}'] = (f'{source}.{conv}', f'{source}.{bn}')
         if first == 0:
             down = (1, 2) if form == 'timm' else (0, 1)
             pairs[f'{place}.0.shortcut'] = tuple(f'{stage}.0.downsample.{i}' for i in down)
-    if (network == 'icnet') == (form == 'semseg'):
+    if (network in NARROW) == (form == 'semseg'):
         # The first block has another number of inputs.
-        del pairs[f'{trunk}.4.0.reduce'], pairs[f'{trunk}.4.0.shortcut']
+        reduce = 'body.0' if '_' in network else 'reduce'
+        del pairs[f'{trunk}.4.0.{reduce}'], pairs[f'{trunk}.4.0.shortcut']
     names = {}
     for unit, (conv, bn) in pairs.items():
         names[f'{unit}.0.weight'] = f'{conv}.weight'
@@ -144,7 +154,7 @@ def counted(name: str) -> bool:
     return not name.endswith('num_batches_tracked')
 
 
-@pytest.mark.parametrize('name', ['icnet', 'pspnet50'])
+@pytest.mark.parametrize('name', PLACES)
 def test_each_tensor_of_a_resnet_lands_where_it_belongs(
     published: tuple[str, dict[str, Tensor]], name: str, folder: Path
 ) -> None:
@@ -168,8 +178,16 @@ def test_each_tensor_of_a_resnet_lands_where_it_belongs(
         assert (network(image) - logits).abs().max() > 0.1 * logits.abs().max()
 
 
-def run_resnet(w: dict[str, Tensor], form: str, x: Tensor) -> Tensor:
-    """Run it at an eighth of the size, with a stage's stride in the first 1x1."""
+def run_resnet(
+    w: dict[str, Tensor], form: str, x: Tensor, in_3x3: bool = False, ceil: bool = False
+) -> Tensor:
+    """
+    Run it at an eighth of the size.
+
+    :param in_3x3: whether a stage's stride is in its first 3x3, and its first block has the
+        dilation of the stage before; else it is in the first 1x1.
+    :param ceil: whether pooling rounds sizes up.
+    """
 
     def layer(x: Tensor, conv: str, bn: str, stride: int = 1, dilation: int = 1) -> Tensor:
         kernel = w[f'{conv}.weight']
@@ -178,13 +196,15 @@ def run_resnet(w: dict[str, Tensor], form: str, x: Tensor) -> Tensor:
 
     for i, (conv, bn, _) in enumerate(STEMS[form]):
         x = layer(x, conv, bn, 2 if i == 0 else 1).relu()
-    x = F.max_pool2d(x, 3, 2, 1)
+    x = F.max_pool2d(x, 3, 2, 1, ceil_mode=ceil)
     for stage, ((blocks, _), dilation) in enumerate(zip(STAGES, (1, 1, 2, 4)), 1):
         for block in range(blocks):
             name = f'layer{stage}.{block}'
             stride = 2 if (stage, block) == (2, 0) else 1
-            y = layer(x, f'{name}.conv1', f'{name}.bn1', stride).relu()
-            y = layer(y, f'{name}.conv2', f'{name}.bn2', dilation=dilation).relu()
+            own = {0: 1, 3: 1, 4: 2}.get(stage, 1) if in_3x3 and block == 0 else dilation
+            strides = (1, stride) if in_3x3 else (stride, 1)
+            y = layer(x, f'{name}.conv1', f'{name}.bn1', strides[0]).relu()
+            y = layer(y, f'{name}.conv2', f'{name}.bn2', strides[1], own).relu()
             y = layer(y, f'{name}.conv3', f'{name}.bn3')
             if block == 0:
                 x = layer(x, f'{name}.downsample.0', f'{name}.downsample.1', stride)
@@ -192,7 +212,15 @@ def run_resnet(w: dict[str, Tensor], form: str, x: Tensor) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize(('name', 'form'), [('icnet', 'mmsegmentation'), ('pspnet50', 'semseg')])
+@pytest.mark.parametrize(
+    ('name', 'form'),
+    [
+        ('icnet', 'mmsegmentation'),
+        ('pspnet50', 'semseg'),
+        ('icnet_mmsegmentation', 'mmsegmentation'),
+        ('icnet_liminn', 'semseg'),
+    ],
+)
 def test_a_filled_network_computes_what_the_resnet_does(
     name: str, form: str, folder: Path
 ) -> None:
@@ -205,12 +233,14 @@ def test_a_filled_network_computes_what_the_resnet_does(
     load_pretrained(network, folder / 'nested.pt')
     image = torch.randn(1, 3, 72, 88)
     with torch.inference_mode():
-        expected = run_resnet({n: t.float() for n, t in tensors.items()}, form, image)
-        if name == 'icnet':
-            found = network.deep(network.trunk(image))
-        else:
+        weights = {n: t.float() for n, t in tensors.items()}
+        ceil = name == 'icnet_mmsegmentation'
+        expected = run_resnet(weights, form, image, in_3x3='_' in name, ceil=ceil)
+        if name == 'pspnet50':
             found = network.last_stage(network.body(image))
-    assert found.shape == expected.shape == (1, 2048, 9, 11)
+        else:
+            found = network.deep(network.trunk(image))
+    assert found.shape == expected.shape == (1, 2048, *((10, 12) if ceil else (9, 11)))
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -373,7 +403,7 @@ def test_a_truncated_checkpoint_is_refused(network: SegmentationNetwork, tmp_pat
         ([torch.ones(1)], r'tensors by name; found list\. Save'),
         ({'state_dict': torch.ones(1)}, 'tensors by name; found Tensor'),
         ({'epoch': 3}, 'found no tensor'),
-        ({'a.weight': torch.ones(2, 3)}, r'ResNet-50 .*\(8, 8, 3, 3\).*found a\.weight \(2, 3\)'),
+        ({'a.weight': torch.ones(2, 3)}, r'ResNet .*\(8, 8, 3, 3\).*found a\.weight \(2, 3\)'),
     ],
     ids=['list', 'tensor', 'numbers', 'other names'],
 )

@@ -42,10 +42,10 @@ OPSETS = range(17, 22)
 NATIVE_OPSET = 18
 """What PyTorch's exporter writes; others are converted from it."""
 
-SMALLEST = 33
+SMALLEST = 64
 """
-Pixels a side that a .pt2 takes at least. Networks halve an image five times, and PyTorch compiles
-a map of one pixel to something else than all other sizes.
+Pixels a side that a .pt2 takes at least. Networks halve an image five times or more, and PyTorch
+exports a map of one pixel as something else than all other sizes.
 """
 
 
@@ -114,7 +114,7 @@ def describe(
     }
     return {
         'format': FORMAT,
-        'input': 'pixels: uint8 RGB, (batch, height, width, 3), of any size from 33x33',
+        'input': 'pixels: uint8 RGB, (batch, height, width, 3), of any size from 64x64',
         'input_size': [height, width],
         'output': output,
         'output_layout': results[output],
@@ -229,7 +229,7 @@ def _exported(
     options: dict[str, Any] = {}
     if shape is None:
         # Neither square nor of one image, as it might then be exported for such alone.
-        shape = (2, 2 * SMALLEST, 3 * SMALLEST, 3)
+        shape = (2, 2 * SMALLEST + 2, 3 * SMALLEST + 3, 3)
         sides = {
             1: torch.export.Dim('height', min=SMALLEST),
             2: torch.export.Dim('width', min=SMALLEST),

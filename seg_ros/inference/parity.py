@@ -37,7 +37,7 @@ def sizes(input_size: tuple[int, int]) -> list[tuple[int, int]]:
     """Return the sizes to check at: the network's own, an odd one, and one of another shape."""
     height, width = input_size
     other = [(height // 2 | 1, width // 2 | 1), (height // 2, width // 3 | 1)]
-    return [input_size, *((max(SMALLEST, h), max(SMALLEST, w)) for h, w in other)]
+    return [input_size, *((max(SMALLEST | 1, h), max(SMALLEST | 1, w)) for h, w in other)]
 
 
 def runtimes(suffix: str, symmetric: bool) -> dict[str, Callable[[bytes], Run]]:

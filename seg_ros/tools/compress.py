@@ -211,7 +211,6 @@ def _fine_tuned(
     if not file.exists():
         recipe = replace(recipe, pretrained=str(folder / 'pruned.safetensors'))
         training = Training(recipe, folder, args.device)
-        training.preprocessing = pruned.preprocessing
         training.resume()
         training.run()
         best = load_checkpoint(folder / 'best.safetensors')

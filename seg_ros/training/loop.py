@@ -42,7 +42,7 @@ from .images import Batches, held, Joined, TrainingImages
 from .log import Log
 from .losses import class_weights, distillation_loss, labels_of, total_loss
 from .parallel import training_form
-from .pretrained import load_pretrained
+from .pretrained import load_pretrained, preprocessing_of
 from .schedule import learning_rate, make_optimizer
 
 TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -123,13 +123,15 @@ class Training:
         if recipe.pretrained:
             left = load_pretrained(self.network, recipe.pretrained)
             self.log.say(f'{recipe.pretrained}: not in it {", ".join(left) or "is nothing"}')
+        self.preprocessing = (
+            preprocessing_of(recipe.pretrained) if recipe.pretrained else Preprocessing()
+        )
         if not recipe.auxiliary:
             # Their outputs have no loss; processes wait for gradients of all that can learn.
             for name in self.network.training_only:
                 self.network.get_submodule(name).requires_grad_(False)
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.preprocessing = Preprocessing()
         self.teacher = self._load_teacher() if recipe.teacher else None
         # Averaged before the batch norms learn of other processes: this copy only evaluates.
         self.average = AveragedModel(self.network, use_buffers=True) if recipe.ema else None

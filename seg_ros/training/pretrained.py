@@ -7,18 +7,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 import re
+from typing import Any
 
 from torch import nn, Tensor
 
 from ..inference.checkpoint import Checkpoint, FORMAT, load_checkpoint
+from ..inference.importers.icnet import STAGES
 from ..inference.importers.weights_file import read_weights
+from ..inference.preprocessing import Preprocessing
 from ..models import SegmentationNetwork
 from ..models.icnet import ICNet
+from ..models.icnet_liminn import ICNetLiminn
+from ..models.icnet_mmsegmentation import ICNetMMSegmentation
 from ..models.layers import Bottleneck
 from ..models.pspnet import PSPNet50
+from ..models.resnet import ResidualBlock
 
-# Where each network keeps the start of its ResNet-50, and that network's blocks in four stages.
-TRUNKS: dict[type[SegmentationNetwork], str] = {ICNet: 'trunk', PSPNet50: 'body'}
+# Where each network keeps the start of its ResNet, and a ResNet-50's blocks in four stages.
+TRUNKS: dict[type[SegmentationNetwork], str] = {
+    ICNet: 'trunk',
+    PSPNet50: 'body',
+    ICNetMMSegmentation: 'trunk',
+    ICNetLiminn: 'trunk',
+}
 BLOCKS = (3, 4, 6, 3)
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 PREFIX = re.compile(r'^((module|backbone)\.)+')
@@ -32,16 +43,19 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
     too. All are taken over, but for classifiers whose number of classes differs; the same
     number is taken for the same classes.
 
-    Any other file is read as an ImageNet ResNet-50 for ICNet or PSPNet50, its tensors named as
-    torchvision, timm (also with a deep stem), mmsegmentation (ResNetV1c) or hszhao/semseg do.
+    Any other file is read as an ImageNet ResNet-50 for ICNet or PSPNet50, or as the ResNet of
+    its own depth for mmsegmentation's or liminn's ICNet, its tensors named as torchvision, timm
+    (also with a deep stem), mmsegmentation (ResNetV1c) or hszhao/semseg do.
     A convolution and its norm are taken over together where all their shapes fit: of ICNet all
     of ResNetV1c, whose stem is 32, 32 and 64 wide; of PSPNet50 all of semseg's, with 64, 64 and
     128; torchvision's single 7x7 fits neither. Of a deeper ResNet each stage's first blocks
     fit, of ResNet-18 and -34, which have blocks of another kind, none. Those networks have the
-    stride of a stage in its first 3x3, ours have it in the 1x1 before, as the authors' Caffe
-    networks do. No shape depends on it, and weights trained for the one are still a far better
-    start for the other than random ones. All expect RGB normalised by ImageNet's mean and
-    deviation, as :class:`seg_ros.inference.preprocessing.Preprocessing` does by default.
+    stride of a stage in its first 3x3, as mmsegmentation's and liminn's ICNet do; ours have it
+    in the 1x1 before, as the authors' Caffe networks do. No shape depends on it, and weights
+    trained for the one are still a far better start for the other than random ones. All of
+    mmsegmentation's fits ResNetV1c, all of liminn's semseg's. All expect RGB normalised by
+    ImageNet's mean and deviation, as :class:`seg_ros.inference.preprocessing.Preprocessing` does
+    by default.
 
     :param path: ``.safetensors``, or ``.pth`` or ``.pt`` as torch.save writes it, of tensors
         alone; they may lie under ``state_dict`` and be named ``backbone.``.
@@ -60,6 +74,19 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
         own[name].copy_(tensor)
     # How many batches a norm has seen plays no part in what it computes.
     return [n for n in own if n not in fitting and not n.endswith('num_batches_tracked')]
+
+
+def preprocessing_of(path: str | Path) -> Preprocessing:
+    """
+    Return how images are normalised for the weights of a file.
+
+    :param path: as :func:`load_pretrained`'s; a checkpoint says so itself, all others want
+        ImageNet's mean and deviation.
+    :raises ValueError: as there.
+    """
+    if read_weights(path).facts.get('format') == FORMAT:
+        return load_checkpoint(path).preprocessing
+    return Preprocessing()
 
 
 def _of_checkpoint(
@@ -105,11 +132,15 @@ def _of_resnet(
             if all(s in tensors and tensors[s].shape == own[n].shape for n, s in names.items()):
                 fitting.update({n: tensors[s] for n, s in names.items()})
     if not fitting:
-        wanted = f'{TRUNKS[type(network)]}.4.1.conv.0.weight'
+        block = f'{TRUNKS[type(network)]}.4.1'
+        wanted = next(
+            n for n in (f'{block}.conv.0.weight', f'{block}.body.1.0.weight') if n in own
+        )
         raise ValueError(
-            f'{path}: expected a ResNet-50 with tensors such as layer1.1.conv2.weight '
+            f'{path}: expected a ResNet with tensors such as layer1.1.conv2.weight '
             f'{tuple(own[wanted].shape)} for {name}; found {some}, ..., of which none fits. '
-            "Take torchvision's or mmsegmentation's ResNet-50, and a network of width 1"
+            "Take torchvision's or mmsegmentation's ResNet, of 50 layers unless the network says "
+            'otherwise, and a network of width 1'
         )
     return fitting
 
@@ -132,6 +163,13 @@ def _units(
                 (f'conv1.{3 * i}', 'bn1' if i == 2 else f'conv1.{3 * i + 1}'),
             ],
         )
+    for name, module in network.named_modules():
+        if isinstance(module, ResidualBlock):
+            stage, _, i = name.rpartition('.')
+            source = f'layer{STAGES.index(stage) + 1}.{i}'
+            for j in range(len(module.body)):
+                yield f'{name}.body.{j}', [(f'{source}.conv{j + 1}', f'{source}.bn{j + 1}')]
+            yield from _shortcut(name, module, source)
     blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, Bottleneck)]
     published = [f'layer{stage}.{i}' for stage, n in enumerate(BLOCKS, 1) for i in range(n)]
     for (name, block), source in zip(blocks, published):
@@ -139,7 +177,12 @@ def _units(
             continue  # a block of two 3x3: neither plays the part of our only one
         for i, role in enumerate(('reduce', 'conv', 'expand'), 1):
             yield f'{name}.{role}', [(f'{source}.conv{i}', f'{source}.bn{i}')]
-        if not isinstance(block.shortcut, nn.Identity):
-            down = f'{source}.downsample'
-            # In some variants a pooling comes first.
-            yield f'{name}.shortcut', [(f'{down}.{i}', f'{down}.{i + 1}') for i in (0, 1)]
+        yield from _shortcut(name, block, source)
+
+
+def _shortcut(name: str, block: Any, source: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Pair a block's projection, if it has one, as :func:`_units` does."""
+    if not isinstance(block.shortcut, nn.Identity):
+        down = f'{source}.downsample'
+        # In some variants a pooling comes first.
+        yield f'{name}.shortcut', [(f'{down}.{i}', f'{down}.{i + 1}') for i in (0, 1)]

@@ -18,6 +18,7 @@ from ...inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ...inference.files import write_atomically
 from ...inference.segmenter import Segmenter
 from ...models.icnet import ICNet
+from ..compression import prune
 from ..config import Recipe
 from ..loop import Training
 from .rows import Row
@@ -148,8 +149,6 @@ def _trained(schedule: Schedule, row: Row, seed: int) -> Path:
 
 def _pruned(schedule: Schedule, row: Row, seed: int, folder: Path) -> Path:
     """Return a file of the weights that a pruned row starts from."""
-    from ..compression import prune
-
     whole = _trained(schedule, Row(row.label, row.pruned_from), seed) / 'best.safetensors'
     if row.network == row.pruned_from:
         return whole

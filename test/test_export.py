@@ -42,12 +42,16 @@ LABELS = LabelSet(
 )  # fmt: skip
 SIZE = (64, 96)
 SIZES = [SIZE, (65, 99), (90, 67), (71, 64)]
+SMALL = {'name': 'bisenetv2', 'head_width': 8, 'booster_width': 8, 'alpha': 0.25}
 SPECS = {
-    'bisenetv2': {'name': 'bisenetv2', 'head_width': 8, 'booster_width': 8, 'alpha': 0.25},
+    'bisenetv2': SMALL,
     'icnet': {'name': 'icnet', 'width': 0.25},
     'icnet_sub24': {'name': 'icnet', 'width': 0.25, 'exit': 'sub24'},
     'icnet_sub4': {'name': 'icnet', 'width': 0.25, 'exit': 'sub4'},
     'pspnet50': {'name': 'pspnet50', 'width': 0.125},
+    'coincheung': {**SMALL, 'variant': 'coincheung'},
+    'paddleseg': {**SMALL, 'variant': 'paddleseg'},
+    'icnet_mmsegmentation': {'name': 'icnet_mmsegmentation', 'depth': 18},
 }
 
 
@@ -168,7 +172,7 @@ def test_an_onnx_file_computes_what_pytorch_does(name: str) -> None:
     assert len(seen) > 1, 'a network that says the same everywhere proves little'
 
 
-@pytest.mark.parametrize('name', ['icnet', 'pspnet50'])
+@pytest.mark.parametrize('name', ['icnet', 'pspnet50', 'paddleseg', 'icnet_mmsegmentation'])
 def test_a_pt2_file_computes_what_pytorch_does(name: str) -> None:
     checkpoint = checkpoint_of(name)
     program = torch.export.load(BytesIO(export_program(checkpoint, 'logits')))

@@ -10,6 +10,7 @@ import json
 from math import ceil, log2
 import os
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,6 +386,17 @@ def test_killed_a_study_goes_on(
     assert len({row['miou'] for row in rows}) > 1
 
 
+def test_rows_can_be_chosen(root: Path, widths: Path, tmp_path: Path) -> None:
+    rows = json.loads((widths / 'semantic_width.json').read_text())['rows']
+    label = rows[2]['label']
+    for trained in widths.glob('*/'):
+        shutil.copytree(trained, tmp_path / trained.name)
+    arguments = ['--epochs', '2', '--no-timing', '--rows', label]
+    assert study(root, tmp_path, 'semantic_width', *arguments) == 0
+    chosen = json.loads((tmp_path / 'semantic_width.json').read_text())['rows']
+    assert chosen == rows[2:3]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
@@ -394,6 +406,11 @@ def test_killed_a_study_goes_on(
         (['guidance', '--epochs', '0'], 'expected a number from 1 on'),
         (['guidance', '--crop', '64'], 'expected WIDTHxHEIGHT'),
         (['time_budget', '--precision', 'int8'], 'int8'),
+        (
+            ['time_budget', '--rows', 'sub4'],
+            "expected any of none, as time_budget has them; found 'sub4'",
+        ),
+        (['guidance', '--rows', 'without', 'half'], "expected any of 'without', 'with label"),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
 
-from .layers import conv_bn, spatial_size
+from .layers import conv_bn, is_open
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,16 @@ class SamePadding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, h, w) to (N, C, h + 1 or 2, w + 1 or 2)."""
         # Put together, as exported files of older formats cannot pad by sizes known late.
-        height, width = spatial_size(x)
-        row = torch.zeros_like(x[:, :, :1])
-        x = torch.cat([row, x, row], dim=2)[:, :, 1 - height % 2 :]
-        column = torch.zeros_like(x[..., :1])
-        return torch.cat([column, x, column], dim=3)[..., 1 - width % 2 :]
+        for dim in (2, 3):
+            side = x.shape[dim]
+            zeros = torch.zeros_like(x.narrow(dim, 0, 1))
+            x = torch.cat([zeros, x, zeros], dim)
+            if is_open(side):
+                kept = torch.arange(side + 1 + side % 2, device=x.device) + (1 - side % 2)
+                x = x.index_select(dim, kept)
+            elif side % 2 == 0:
+                x = x.narrow(dim, 1, side + 1)
+        return x
 
 
 VARIANTS = {

@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..training.study.rows import ICNET_SIZE, STUDIES, TIME_BUDGET
+from ..training.study.rows import ICNET_SIZE, STUDIES, Study, TIME_BUDGET
 from .benchmark import _positive, _size
 from .evaluate import DATASETS
 
@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--crop', type=_size, default=(257, 193), metavar='WxH',
         help='what the network sees, about the whole of an image made smaller; 257x193',
     )  # fmt: skip
+    parser.add_argument(
+        '--rows', nargs='+', metavar='ROW', help='only these, by their names in the table'
+    )
     parser.add_argument(
         '--seeds', type=_positive, default=1, metavar='N', help='trainings of each row; 1'
     )
@@ -76,22 +79,38 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.study != TIME_BUDGET and not args.root and args.dataset != 'sample_drive':
         raise ValueError(f'--root: expected the folder of {args.dataset}; found nothing')
+    study = _chosen(args)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     size = args.size and args.size[::-1]
     timing = Timing(size, args.device, args.backend, args.precision, args.rounds)
     used = None if args.no_timing else timing
-    if args.study == TIME_BUDGET:
+    if study is None:
         found = time_budget(size or ICNET_SIZE, used)
     else:
         schedule = Schedule(
             args.dataset, args.root or '', args.epochs, args.crop[::-1], out,
             choose_device(args.device), args.resume,
         )  # fmt: skip
-        found = run_study(args.study, STUDIES[args.study], schedule, args.seeds, used, print)
+        found = run_study(args.study, study, schedule, args.seeds, used, print)
     found = plain(found)
     write_atomically(out / f'{args.study}.json', f'{json.dumps(found, indent=2)}\n'.encode())
     write_atomically(out / f'{args.study}.md', as_page(found).encode())
     write_plot(out / f'{args.study}.svg', found)
     print(f'\n{found["title"]}\n\n{as_text(table(found))}\n\n' + '\n'.join(explained(found)))
     return found
+
+
+def _chosen(args: argparse.Namespace) -> Study | None:
+    """Return the study with the rows that were asked for; of a time budget there is none."""
+    study = STUDIES.get(args.study)
+    if args.rows is None:
+        return study
+    known = [row.label for row in study.rows] if study else []
+    unknown = [label for label in args.rows if label not in known]
+    if study is None or unknown:
+        raise ValueError(
+            f'--rows: expected any of {", ".join(map(repr, known)) or "none"}, as '
+            f'{args.study} has them; found {", ".join(map(repr, unknown or args.rows))}'
+        )
+    return study._replace(rows=tuple(row for row in study.rows if row.label in args.rows))

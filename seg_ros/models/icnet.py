@@ -87,7 +87,8 @@ class ICNet(Cascade):
             conv_bn(32, 32, relu=True),
             conv_bn(32, 64, relu=True),
             nn.MaxPool2d(3, 2, 1),
-            bottlenecks(64, w(64), w(256), 3),
+            # Projects at every width, so that what pruning leaves is the same network.
+            bottlenecks(64, w(64), w(256), 3, project=True),
             bottlenecks(w(256), w(128), w(512), 1, stride=2),
         )
         self.deep = nn.Sequential(

@@ -138,17 +138,26 @@ class Bottleneck(nn.Module):
     A residual block of 1x1, 3x3 and 1x1 convolutions.
 
     :param stride: taken in the first 1x1 convolution, as in the authors' Caffe networks.
+    :param project: whether what is added is convolved even where neither width nor stride change.
     """
 
     def __init__(
-        self, inputs: int, middle: int, outputs: int, stride: int = 1, dilation: int = 1
+        self,
+        inputs: int,
+        middle: int,
+        outputs: int,
+        stride: int = 1,
+        dilation: int = 1,
+        project: bool = False,
     ) -> None:
         super().__init__()
         self.reduce = conv_bn(inputs, middle, 1, stride, relu=True)
         self.conv = conv_bn(middle, middle, 3, dilation=dilation, relu=True)
         self.expand = conv_bn(middle, outputs, 1)
         same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else conv_bn(inputs, outputs, 1, stride)
+        self.shortcut = (
+            nn.Identity() if same and not project else conv_bn(inputs, outputs, 1, stride)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
@@ -156,10 +165,16 @@ class Bottleneck(nn.Module):
 
 
 def bottlenecks(
-    inputs: int, middle: int, outputs: int, count: int, stride: int = 1, dilation: int = 1
+    inputs: int,
+    middle: int,
+    outputs: int,
+    count: int,
+    stride: int = 1,
+    dilation: int = 1,
+    project: bool = False,
 ) -> nn.Sequential:
-    """Return ``count`` bottlenecks, of which the first changes width and stride."""
-    first = Bottleneck(inputs, middle, outputs, stride, dilation)
+    """Return ``count`` bottlenecks, of which the first changes width and stride, or projects."""
+    first = Bottleneck(inputs, middle, outputs, stride, dilation, project)
     rest = (Bottleneck(outputs, middle, outputs, 1, dilation) for _ in range(count - 1))
     return nn.Sequential(first, *rest)
 

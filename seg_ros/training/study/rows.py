@@ -59,10 +59,6 @@ UNGUIDED: Mapping[str, Any] = MappingProxyType({'auxiliary': 0.0})
 # Probability 0.7, as public trainings of BiSeNetV2 have it.
 MINED: Mapping[str, Any] = MappingProxyType({'ohem': 0.357})
 
-# A little above: at 1/4 the first block would be as wide as its input, which never gets narrower,
-# and would need no projection: another network, not a part of this one.
-QUARTER = 0.2539
-
 ICNET_PAPER = 'ICNet (arXiv 1704.08545), Cityscapes val, Titan X'
 BISENETV2_PAPER = 'BiSeNetV2 (arXiv 2004.02147), Cityscapes val'
 ICNET_SIZE, BISENETV2_SIZE = (1024, 2048), (512, 1024)
@@ -173,7 +169,7 @@ STUDIES: Mapping[str, Study] = {
             _kept(1, '1', _figures(71.7, 446)),
             _kept(0.75, '3/4', NOTHING),
             _kept(0.5, '1/2', _figures(67.9, 170)),
-            _kept(QUARTER, '1/4', _figures(59.4, 72)),
+            _kept(0.25, '1/4', _figures(59.4, 72)),
         ),
     ),
 }

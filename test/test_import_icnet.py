@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-import sys
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from import_fixtures import (
@@ -16,6 +14,7 @@ from import_fixtures import (
     load_pair,
     make_image,
     make_weights,
+    mmsegmentation_network,
     original,
     Pair,
     Size,
@@ -77,35 +76,10 @@ CASES = {
 Run = Callable[[Tensor], list[Tensor]]
 
 
-class NoOperators(ModuleType):
-    """Stands for a module of operators that nobody calls."""
-
-    def __getattr__(self, name: str) -> type:
-        if name.startswith('__'):
-            raise AttributeError(name)
-        return type(name, (nn.Module,), {})
-
-
 def mmsegmentation(depth: int, patch: pytest.MonkeyPatch) -> tuple[nn.Module, Run]:
     """Return the network of the project's own config, and how it gives all its logits."""
-    folder = original('mmsegmentation')
-    mmengine = pytest.importorskip('mmengine')
-    mmcv = pytest.importorskip('mmcv')
-    # It refuses releases of mmcv that came after its own, and imports compiled operators that
-    # mmcv-lite leaves out and no ICNet uses.
-    patch.setattr(mmcv, '__version__', '2.1.0')
-    patch.setitem(sys.modules, 'mmcv.ops', NoOperators('mmcv.ops'))
-    # In a clone, and in what pip installs.
-    configs = next(p for p in (folder / 'configs', folder / 'mmseg/.mim/configs') if p.is_dir())
-    patch.syspath_prepend(folder)
-    from mmseg.registry import MODELS
-    from mmseg.utils import register_all_modules
-
-    register_all_modules()
-    config = mmengine.Config.fromfile(
-        configs / 'icnet' / f'icnet_r{depth}-d8_4xb2-160k_cityscapes-832x832.py'
-    )
-    network = MODELS.build(config.model)
+    config = f'icnet/icnet_r{depth}-d8_4xb2-160k_cityscapes-832x832.py'
+    network: Any = mmsegmentation_network(config, patch)
 
     def run(image: Tensor) -> list[Tensor]:
         features = network.extract_feat(image)

@@ -660,6 +660,7 @@ def test_training_goes_on_from_a_compressed_network(
     again = Training(load_recipe(path), copied)
     again.resume()
     assert again.epoch == 3
+    assert again.origin.preprocessing == checkpoint.preprocessing != Preprocessing()
     assert again.run()['epochs'] == 4
 
 
@@ -714,13 +715,11 @@ def test_what_is_there_is_neither_overwritten_nor_mistaken(
         in capsys.readouterr().err
     )
     assert main([*again, '--resume', '--epochs', '7']) == 2
-    assert re.search(
-        r'keep_0\.75\.safetensors: expected epochs: 7; found 3', capsys.readouterr().err
-    )
+    assert re.search(r'arguments\.json: expected epochs: 7; found 3', capsys.readouterr().err)
     other = tmp_path / 'other.safetensors'
     add_ranges(model, other, {})
     assert main([*arguments(other, recipe, root, out), '--resume']) == 2
-    assert re.search(r'pruned\.safetensors: expected compressed: .*other', capsys.readouterr().err)
+    assert re.search(r'arguments\.json: expected model: ', capsys.readouterr().err)
     assert before == {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
     # With the same arguments nothing is made anew.
     assert main([*again, '--resume']) == 0

@@ -266,6 +266,67 @@ def test_classes_that_the_file_names_are_taken(
     assert labels.palette[3] == (3, 6, 252)
 
 
+def test_names_without_colours_are_kept(
+    run: Callable[..., tuple[int, str]], published: dict[str, Tensor], tmp_path: Path
+) -> None:
+    names = [f'class {i}' for i in range(19)]
+    meta = {'CLASSES': names, 'PALETTE': None}
+    code, shown = run({'meta': meta, 'state_dict': published})
+    assert (code, 'classes: as the file names them' in shown) == (0, True), shown
+    assert load_checkpoint(tmp_path / 'new.safetensors').labels.names == tuple(names)
+    code, shown = run(published)
+    assert 'classes: taken to be those of the public data set of 19' in shown
+
+
+@pytest.mark.parametrize(
+    'meta', [{'dataset_meta': ['a']}, {'CLASSES': 3}, {'CLASSES': ['a'] * 19, 'PALETTE': [[1, 2]]}]
+)
+def test_classes_that_cannot_be_read_are_refused(
+    run: Callable[..., tuple[int, str]], published: dict[str, Tensor], meta: dict[str, Any]
+) -> None:
+    code, shown = run({'meta': meta, 'state_dict': published})
+    assert (code, 'found what cannot be read' in shown) == (2, True), shown
+
+
+def test_tensors_that_are_no_plain_floats_are_refused(
+    run: Callable[..., tuple[int, str]], published: dict[str, Tensor]
+) -> None:
+    victim = next(name for name in published if name.endswith('conv.weight') and name not in MARK)
+    weight = published[victim]
+    for other in (weight.to(torch.int16), weight.to(torch.complex64), weight.to_sparse()):
+        code, shown = run(changed(published, victim, other))
+        assert (code, f'{victim} is {other.dtype}, expected plain floats' in shown) == (2, True)
+    code, shown = run({'neck.cff_24.conv_low.conv.weight': weight,
+                       'decode_head.conv_seg.weight': torch.ones(())})  # fmt: skip
+    assert code == 2, shown
+
+
+def test_a_file_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
+    torch.save({'a.weight': torch.ones(1).expand(10**12)}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='claim to be 4000000000000'):
+        read_weights(tmp_path / 'x.pth')
+    array = np.ones(10**5, np.float32)
+    pickled(tmp_path / 'x.pdparams', dict.fromkeys(map(str, range(100)), array))
+    assert (tmp_path / 'x.pdparams').stat().st_size < 10**6
+    with pytest.raises(ValueError, match='expected tensors'):
+        read_weights(tmp_path / 'x.pdparams')
+
+
+def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    content['state_dict'] = content
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='found no tensor'):
+        read_weights(tmp_path / 'x.pth')
+
+
+def test_what_nobody_could_load_is_not_written(
+    run: Callable[..., tuple[int, str]], published: dict[str, Tensor]
+) -> None:
+    code, shown = run(published, '--input-height', '100000', '--input-width', '100000')
+    assert (code, 'expected an input size of 1 to' in shown) == (2, True), shown
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -386,6 +386,20 @@ def test_killed_a_study_goes_on(
     assert len({row['miou'] for row in rows}) > 1
 
 
+def test_other_data_is_not_taken_for_the_same(
+    root: Path, widths: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trained in widths.glob('*/'):
+        shutil.copytree(trained, tmp_path / 'out' / trained.name)
+    other = dataset_layouts.write_camvid(tmp_path / 'other', images=9)
+    command = ['semantic_width', '--epochs', '2', '--no-timing']
+    assert study(other, tmp_path / 'out', *command) == 2
+    assert 'found one on other data' in capsys.readouterr().err
+    assert study(root, tmp_path / 'out', *command) == 0
+    assert study(root, tmp_path / 'out', *command, '--rows', '1/2') == 2
+    assert 'no other rows than these' in capsys.readouterr().err
+
+
 def test_rows_can_be_chosen(root: Path, widths: Path, tmp_path: Path) -> None:
     rows = json.loads((widths / 'semantic_width.json').read_text())['rows']
     label = rows[2]['label']

@@ -102,20 +102,20 @@ class TradeOff:
     def text(self) -> str:
         """Return the table, and above it what ran the networks."""
         splits = (f'mIoU {split}' for split in self._scored)
-        lines = [('network', 'parameters', 'multiply-adds', 'p50 ms', *splits)]
+        lines = [('network', 'input size', 'parameters', 'multiply-adds', 'p50 ms', *splits)]
         for row in self.rows:
+            height, width = row['input_size']
             lines.append(
                 (
                     row['network'],
+                    f'{width}x{height}',
                     f'{row["parameters"] / 1e6:.3f} M',
                     f'{row["multiply_adds"] / 1e9:.3f} G',
                     f'{row["latency_ms"]["p50"]:.1f}',
                     *(f'{miou:.4f}' for miou in row['miou'].values()),
                 )
             )
-        height, width = self.rows[0]['input_size']
-        how = f'{width}x{height}, {self.backend}, {self.precision}, {self.device}'
-        return f'{how}\n{as_text(lines)}'
+        return f'{self.backend}, {self.precision}, {self.device}\n{as_text(lines)}'
 
 
 def parameters(checkpoint: Checkpoint) -> int:

@@ -99,11 +99,18 @@ def save_checkpoint(
     """
     Write a checkpoint, whole or not at all.
 
-    :param dtype: what floating-point tensors are stored as.
+    :param dtype: what floating-point tensors are stored as, but for those whose values it
+        cannot hold.
+    :raises CheckpointError: nobody could load it, as its network or its input is too large.
     :raises OSError: it cannot be written; what was at ``path`` before is untouched.
     """
+    try:
+        build_unfilled(checkpoint.architecture)
+        _checked_size(*checkpoint.input_size)
+    except ValueError as error:
+        raise CheckpointError(f'{path}: {error}; it is not written') from error
     tensors = {
-        name: (t.to(dtype) if t.is_floating_point() else t).detach().cpu().contiguous()
+        name: _stored(t, dtype).detach().cpu().contiguous()
         for name, t in checkpoint.network.state_dict().items()
     }
     facts = {
@@ -116,6 +123,14 @@ def save_checkpoint(
     }
     metadata = {'format': FORMAT, **{key: json.dumps(value) for key, value in facts.items()}}
     write_atomically(path, save(tensors, metadata))
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in a smaller type, unless that makes infinities of its values."""
+    if not tensor.is_floating_point():
+        return tensor
+    smaller = tensor.to(dtype)
+    return smaller if smaller.isfinite().all() or not tensor.isfinite().all() else tensor
 
 
 def add_ranges(source: str | Path, target: str | Path, ranges: ActivationRanges) -> None:
@@ -160,7 +175,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         preprocessing = json.loads(metadata['preprocessing'])
         height, width = json.loads(metadata['input_size'])
         checkpoint = Checkpoint(
-            network=_build(architecture),
+            network=build_unfilled(architecture),
             architecture=architecture,
             labels=LabelSet(
                 tuple(labels['names']), tuple((r, g, b) for r, g, b in labels['palette'])
@@ -197,7 +212,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _build(architecture: Mapping[str, Any]) -> SegmentationNetwork:
+def build_unfilled(architecture: Mapping[str, Any]) -> SegmentationNetwork:
     """
     Build a network whose tensors have shapes but no memory yet, however large they claim to be.
 

@@ -269,7 +269,7 @@ class BiSeNetV2(SegmentationNetwork):
         self.head = head(d3, (head_width,), num_classes, built)
         self.boosters = nn.ModuleList()
         for width, widths, _ in zip((stem, s3, s4, s5), built.boosters, self.semantic):
-            scaled = tuple(round(w * booster_width / BOOSTER_WIDTH) for w in widths)
+            scaled = tuple(max(1, round(w * booster_width / BOOSTER_WIDTH)) for w in widths)
             booster = head(width, scaled, num_classes, built)
             if built.boosters_double:
                 booster.insert(1, nn.Upsample(scale_factor=2))

@@ -131,7 +131,9 @@ class Cascade(SegmentationNetwork):
 
     def _leave_by(self, exit: str) -> None:  # noqa: A002
         if exit not in EXITS:
-            raise ValueError(f'ICNet has the exits {", ".join(EXITS)}; {exit!r} is none of them')
+            raise ValueError(
+                f'{type(self).__name__} has the exits {", ".join(EXITS)}; {exit!r} is none of them'
+            )
         self.exit = exit
         if exit == 'sub4':
             unused = [f'fusion24.{name}' for name in self.fusion24.after_guide]

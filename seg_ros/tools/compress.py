@@ -13,10 +13,11 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import pairwise
+import json
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
-from ._result import plain
+from ._result import plain, write_json
 
 if TYPE_CHECKING:
     from ..datasets.dataset import LabelledImages
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..training.config import Recipe
 
 PARTS = ('head', 'branches')
+ARGUMENTS = 'arguments.json'
 EPOCHS = 0.25
 LEARNING_RATE = 0.5
 """Of the recipe's, since what is fine-tuned has learnt most of it already."""
@@ -87,6 +89,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     widths = {keep: narrower(original.architecture, keep, parts) for keep in args.keep}
     for architecture in widths.values():
         prune(original, architecture)  # what cannot be is said now, not hours later
+    wanted = {'model': original.sha256, 'parts': parts, **asdict(recipe), 'root': ''}
+    if args.resume and (out / ARGUMENTS).exists():
+        begun = json.loads((out / ARGUMENTS).read_text(encoding='utf-8'))
+        _check_made_of(out / ARGUMENTS, begun, wanted)
+    else:
+        write_json(out / ARGUMENTS, wanted)
     baselines = {name: _baseline(name, original) for name in args.baseline}
 
     table = TradeOff(scored, args.device, args.backend, args.precision)
@@ -138,7 +146,7 @@ def _check(args: argparse.Namespace, out: Path) -> None:
             f'{out}: expected a folder without a compression; found {leftovers[0].name}. Go on '
             'with it (--resume), or choose another folder (--out)'
         )
-    for part in (*out.glob('.keep_*'), *out.glob('keep_*/.pruned*')):
+    for part in (*out.glob('.keep_*.safetensors.*'), *out.glob('keep_*/.pruned.*')):
         part.unlink()  # a kill came while this was being written
 
 

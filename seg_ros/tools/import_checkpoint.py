@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             f'{args.input_height} and {args.input_width}'
         )
     labels = _labels(args.classes) if args.classes else None
-    checkpoint, importer, left_out = import_network(args.file, args.project, labels)
+    checkpoint, importer, left_out, classes = import_network(args.file, args.project, labels)
     height, width = checkpoint.input_size
     checkpoint.input_size = args.input_height or height, args.input_width or width
     save_checkpoint(target, checkpoint)
@@ -71,12 +71,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         f'{target}: {importer.network} of {importer.project}, {parameters / 1e6:.2f} M '
         f'parameters, {len(checkpoint.labels)} classes, {width}x{height}'
     )
+    print(f'  classes: {classes}')
     for name, reason in left_out.items():
         print(f'  left out {name}: {reason}')
     print(
         f'  its terms are those of {importer.url} and of the data it was trained on\n'
-        f'  next: seg_ros evaluate --model {target} --dataset cityscapes --root ...; for 8 bits '
-        f'seg_ros calibrate {target} IMAGES'
+        f'  next: seg_ros evaluate --model {target} ...; for 8 bits seg_ros calibrate {target} ...'
     )
     return {
         'file': args.file,

@@ -79,8 +79,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.study != TIME_BUDGET and not args.root and args.dataset != 'sample_drive':
         raise ValueError(f'--root: expected the folder of {args.dataset}; found nothing')
-    study = _chosen(args)
-    out = Path(args.out)
+    study, out = _chosen(args), Path(args.out)
+    if study is not None:
+        _check_replaces(out / f'{args.study}.json', args.dataset, study)
     out.mkdir(parents=True, exist_ok=True)
     size = args.size and args.size[::-1]
     timing = Timing(size, args.device, args.backend, args.precision, args.rounds)
@@ -114,3 +115,16 @@ def _chosen(args: argparse.Namespace) -> Study | None:
             f'{args.study} has them; found {", ".join(map(repr, unknown or args.rows))}'
         )
     return study._replace(rows=tuple(row for row in study.rows if row.label in args.rows))
+
+
+def _check_replaces(file: Path, dataset: str, study: Study) -> None:
+    """Raise where the study would take the place of one that says more, or of other data."""
+    if not file.exists():
+        return
+    there = json.loads(file.read_text(encoding='utf-8'))
+    labels = [row['label'] for row in there['rows']]
+    if there['dataset'] != dataset or not {row.label for row in study.rows} >= set(labels):
+        raise ValueError(
+            f'{file}: expected no result there, or one of {dataset} and no other rows than these; '
+            f'found one of {there["dataset"]}, {", ".join(labels)}. Choose another folder (--out)'
+        )

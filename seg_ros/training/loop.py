@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict, fields
 import io
+import json
 from math import isnan
 import os
 from pathlib import Path
@@ -37,14 +38,16 @@ from ..inference.files import write_atomically
 from ..inference.preprocessing import Preprocessing
 from ..inference.segmenter import Segmenter
 from ..models import build_model, SegmentationNetwork
+from ..models.cascade import EXITS
 from .config import Recipe
 from .images import Batches, held, Joined, TrainingImages
 from .log import Log
 from .losses import class_weights, distillation_loss, labels_of, total_loss
 from .parallel import training_form
-from .pretrained import load_pretrained, preprocessing_of
+from .pretrained import load_pretrained, Origin, origin_of
 from .schedule import learning_rate, make_optimizer
 
+LAST = EXITS[-1]
 TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 MAY_CHANGE = ('root', 'epochs', 'validate_every', 'pretrained', 'learning_rate', 'warm_up')
 """Keys of a recipe that a resumed training may have otherwise."""
@@ -120,12 +123,17 @@ class Training:
             self.network: SegmentationNetwork = build_model(self.architecture)
         except TypeError as error:
             raise ValueError(f'network: expected numbers it can have; found {error}') from error
+        self.origin = Origin(Preprocessing(), {})
         if recipe.pretrained:
+            self.origin = origin_of(recipe.pretrained)
             left = load_pretrained(self.network, recipe.pretrained)
             self.log.say(f'{recipe.pretrained}: not in it {", ".join(left) or "is nothing"}')
-        self.preprocessing = (
-            preprocessing_of(recipe.pretrained) if recipe.pretrained else Preprocessing()
-        )
+        if not recipe.auxiliary and recipe.network.get('exit', LAST) != LAST:
+            raise ValueError(
+                f'auxiliary: expected more than 0 for a network that leaves early, as it learns '
+                f'by its exits; found {recipe.auxiliary:g} and the exit '
+                f'{recipe.network["exit"]!r}. Train without exit, and choose one afterwards'
+            )
         if not recipe.auxiliary:
             # Their outputs have no loss; processes wait for gradients of all that can learn.
             for name in self.network.training_only:
@@ -229,7 +237,7 @@ class Training:
 
     def to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return normalised float32 images, channels last in memory, and int64 labels."""
-        x = self.preprocessing.normalise(images.to(self.device, non_blocking=True).float())
+        x = self.origin.preprocessing.normalise(images.to(self.device, non_blocking=True).float())
         y = labels.to(self.device, non_blocking=True).long()
         return x.contiguous(memory_format=torch.channels_last), y
 
@@ -294,11 +302,15 @@ class Training:
             self.architecture,
             self.data.labels,
             self.input_size,
-            self.preprocessing,
+            self.origin.preprocessing,
             {
+                **self.origin.facts,
                 'data': self.data.name,
                 'split': self.recipe.splits[0],
-                'terms': self.data.terms,
+                # Weights have the terms of all data that they have seen.
+                'terms': '; '.join(
+                    dict.fromkeys([self.data.terms, self.origin.facts.get('terms', '')])
+                ).removesuffix('; '),
                 # Files by their names alone: their folders are nobody else's business.
                 'recipe': {
                     **asdict(self.recipe),
@@ -360,6 +372,8 @@ class Training:
             'epoch': self.epoch,
             'best': self.best,
             'history': self.history,
+            'preprocessing': asdict(self.origin.preprocessing),
+            'facts': json.dumps(self.origin.facts),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -404,6 +418,10 @@ class Training:
         self.scaler.load_state_dict(state['scaler'])
         self.epoch, self.best = state['epoch'], state['best']
         self.history = state['history']
+        # Whatever the file that it started from has become; older ones do not say.
+        if 'preprocessing' in state:
+            preprocessing = Preprocessing(**state['preprocessing'])
+            self.origin = Origin(preprocessing, json.loads(state['facts']))
 
 
 def _begin_worker(_: int) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn, Tensor
 
 from ..inference.checkpoint import Checkpoint, FORMAT, load_checkpoint
-from ..inference.importers.icnet import STAGES
+from ..inference.importers.icnet import NORM, STAGES
 from ..inference.importers.weights_file import read_weights
 from ..inference.preprocessing import Preprocessing
 from ..models import SegmentationNetwork
@@ -21,17 +21,18 @@ from ..models.icnet_liminn import ICNetLiminn
 from ..models.icnet_mmsegmentation import ICNetMMSegmentation
 from ..models.layers import Bottleneck
 from ..models.pspnet import PSPNet50
-from ..models.resnet import ResidualBlock
+from ..models.resnet import BLOCKS, ResidualBlock
 
-# Where each network keeps the start of its ResNet, and a ResNet-50's blocks in four stages.
+# Where each network keeps the start of its ResNet.
 TRUNKS: dict[type[SegmentationNetwork], str] = {
     ICNet: 'trunk',
     PSPNet50: 'body',
     ICNetMMSegmentation: 'trunk',
     ICNetLiminn: 'trunk',
 }
-BLOCKS = (3, 4, 6, 3)
-NORM = ('weight', 'bias', 'running_mean', 'running_var')
+CARRIED = ('imported_from', 'compressed', 'terms')
+"""Facts of a checkpoint that hold for whatever is trained from it."""
+
 PREFIX = re.compile(r'^((module|backbone)\.)+')
 
 
@@ -76,17 +77,31 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
     return [n for n in own if n not in fitting and not n.endswith('num_batches_tracked')]
 
 
-def preprocessing_of(path: str | Path) -> Preprocessing:
+class Origin(NamedTuple):
     """
-    Return how images are normalised for the weights of a file.
+    What stays of the file that a training started from.
+
+    :param preprocessing: how images are normalised for its weights.
+    :param facts: where they come from, and the terms of the data they have seen.
+    """
+
+    preprocessing: Preprocessing
+    facts: dict[str, Any]
+
+
+def origin_of(path: str | Path) -> Origin:
+    """
+    Return what a file says of its weights.
 
     :param path: as :func:`load_pretrained`'s; a checkpoint says so itself, all others want
         ImageNet's mean and deviation.
     :raises ValueError: as there.
     """
-    if read_weights(path).facts.get('format') == FORMAT:
-        return load_checkpoint(path).preprocessing
-    return Preprocessing()
+    if read_weights(path).facts.get('format') != FORMAT:
+        return Origin(Preprocessing(), {})
+    checkpoint = load_checkpoint(path)
+    facts = {key: checkpoint.training[key] for key in CARRIED if key in checkpoint.training}
+    return Origin(checkpoint.preprocessing, facts)
 
 
 def _of_checkpoint(
@@ -171,7 +186,7 @@ def _units(
                 yield f'{name}.body.{j}', [(f'{source}.conv{j + 1}', f'{source}.bn{j + 1}')]
             yield from _shortcut(name, module, source)
     blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, Bottleneck)]
-    published = [f'layer{stage}.{i}' for stage, n in enumerate(BLOCKS, 1) for i in range(n)]
+    published = [f'layer{stage}.{i}' for stage, n in enumerate(BLOCKS[50], 1) for i in range(n)]
     for (name, block), source in zip(blocks, published):
         if f'{source}.conv3.weight' not in tensors:
             continue  # a block of two 3x3: neither plays the part of our only one

@@ -27,7 +27,7 @@ Report = Callable[[str], None]
 """Takes a line for people: what is being built, and what went wrong on the way."""
 
 SUFFIX = '.engine'
-FORMAT = 1
+FORMAT = 2
 """To be raised when the same checkpoint is compiled to something else than before."""
 
 PROGRESS_SECONDS = 5.0

@@ -25,6 +25,21 @@ class UnsupportedError(ValueError):
     """Weights that cannot be imported; the message says what was found and is supported."""
 
 
+def class_count(tensors: Mapping[str, Tensor], classifier: str) -> int:
+    """
+    Return how many classes a classifier tells apart.
+
+    :param classifier: the name of its kernel.
+    :raises UnsupportedError: that is no kernel of a convolution.
+    """
+    shape = tuple(tensors[classifier].shape)
+    if len(shape) != 4:
+        raise UnsupportedError(
+            f'expected the kernel of a convolution named {classifier}; found {shape}'
+        )
+    return shape[0]
+
+
 class Conversion(NamedTuple):
     """
     What an importer makes of a file's tensors.

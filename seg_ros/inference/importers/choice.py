@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...models import build_model
-from ..checkpoint import Checkpoint
-from ..labels import CITYSCAPES, COCO_STUFF, LabelSet
+from ..checkpoint import build_unfilled, Checkpoint
+from ..labels import CITYSCAPES, COCO_STUFF, distinct_palette, LabelSet
 from . import bisenetv2, Conversion, COUNTER, icnet, Importer, UnsupportedError
 from .weights_file import read_weights
 
@@ -26,16 +25,21 @@ SHOWN = 10
 """Tensors that a message names."""
 
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 class Imported(NamedTuple):
     """
     An imported network.
 
     :param left_out: as :class:`Conversion`'s.
+    :param classes: in words, whose names its classes have.
     """
 
     checkpoint: Checkpoint
     importer: Importer
     left_out: dict[str, str]
+    classes: str
 
 
 def import_network(
@@ -57,7 +61,8 @@ def import_network(
         network = _built(conversion, weights.tensors)
     except UnsupportedError as error:
         raise UnsupportedError(f'{path}: {error}') from error
-    labels = _labels(weights.facts, labels, conversion.architecture['num_classes'], path)
+    count = conversion.architecture['num_classes']
+    labels, classes = _labels(weights.facts, labels, count, path)
     training = {
         'imported_from': {
             'project': importer.project,
@@ -75,7 +80,7 @@ def import_network(
         conversion.preprocessing,
         training,
     )
-    return Imported(checkpoint, importer, conversion.left_out)
+    return Imported(checkpoint, importer, conversion.left_out, classes)
 
 
 def _find_importer(tensors: Mapping[str, Tensor], path: str | Path, project: str) -> Importer:
@@ -100,8 +105,10 @@ def _built(conversion: Conversion, tensors: Mapping[str, Tensor]) -> Any:
 
     :raises UnsupportedError: a tensor has no place, or a place no tensor that fits.
     """
-    with torch.device('meta'):
-        network = build_model(conversion.architecture)
+    try:
+        network = build_unfilled(conversion.architecture)
+    except ValueError as error:
+        raise UnsupportedError(f'its network cannot be built: {error}') from error
     state: dict[str, Tensor] = {}
     placed = {*conversion.sources.values(), *conversion.left_out}
     problems = [
@@ -119,6 +126,8 @@ def _built(conversion: Conversion, tensors: Mapping[str, Tensor]) -> Any:
         elif tensors[source].shape != expected.shape:
             found = tuple(tensors[source].shape)
             problems.append(f'{source} is {found}, expected {tuple(expected.shape)}')
+        elif tensors[source].dtype not in FLOATS or tensors[source].layout != torch.strided:
+            problems.append(f'{source} is {tensors[source].dtype}, expected plain floats')
         elif not tensors[source].isfinite().all():
             problems.append(f'{source} has values that are not finite')
         else:
@@ -136,9 +145,21 @@ def _built(conversion: Conversion, tensors: Mapping[str, Tensor]) -> Any:
 
 def _labels(
     facts: Mapping[str, Any], given: LabelSet | None, count: int, path: str | Path
-) -> LabelSet:
-    """Return the classes: those given, those the file names, or those published ones have."""
-    labels = given or _named(facts) or PUBLISHED.get(count)
+) -> tuple[LabelSet, str]:
+    """Return the classes, given, named in the file or those of public files, and whose so."""
+    classes, labels = 'as given', given
+    if labels is None:
+        classes = 'as the file names them'
+        try:
+            labels = _named(facts)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnsupportedError(
+                f'{path}: expected names of classes, and perhaps a colour (red, green, blue) for '
+                f'each; found what cannot be read: {error!r:.200}. Name them with --classes'
+            ) from error
+    if labels is None:
+        classes = f'taken to be those of the public data set of {count}, as the file names none'
+        labels = PUBLISHED.get(count)
     if labels is None:
         raise UnsupportedError(
             f'{path}: expected the 19 classes of Cityscapes or the 171 of COCO-Stuff, or a file '
@@ -149,7 +170,7 @@ def _labels(
             f'{path}: expected a network of {len(labels)} classes ({", ".join(labels.names[:3])}, '
             f'...); found one of {count}. Give the classes that it was trained on with --classes'
         )
-    return labels
+    return labels, classes
 
 
 def _named(facts: Mapping[str, Any]) -> LabelSet | None:
@@ -157,6 +178,9 @@ def _named(facts: Mapping[str, Any]) -> LabelSet | None:
     # Releases before 1.0 and after it.
     meta = facts.get('dataset_meta') or {}
     names, palette = (meta.get(key) or facts.get(key.upper()) for key in ('classes', 'palette'))
-    if not names or not palette:
+    if not names:
         return None
-    return LabelSet(tuple(map(str, names)), tuple((int(r), int(g), int(b)) for r, g, b in palette))
+    named = tuple(map(str, names))
+    if not palette:
+        return LabelSet(named, distinct_palette(len(named)))
+    return LabelSet(named, tuple((int(r), int(g), int(b)) for r, g, b in palette))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...models.resnet import BLOCKS, BOTTLENECKS
 from ..preprocessing import Preprocessing
-from . import Conversion, Importer, UnsupportedError
+from . import class_count, Conversion, Importer, UnsupportedError
 
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 STAGES = ('trunk.4', 'trunk.5', 'deep.0', 'deep.1')
@@ -63,7 +63,7 @@ def from_mmsegmentation(tensors: Mapping[str, Tensor]) -> Conversion:
     return Conversion(
         {
             'name': 'icnet_mmsegmentation',
-            'num_classes': len(tensors['decode_head.conv_seg.weight']),
+            'num_classes': class_count(tensors, 'decode_head.conv_seg.weight'),
             'depth': depth,
         },
         sources | _tensors_of(units),
@@ -98,7 +98,7 @@ def from_liminn(tensors: Mapping[str, Tensor]) -> Conversion:
     return Conversion(
         {
             'name': 'icnet_liminn',
-            'num_classes': len(tensors['head.conv_cls.weight']),
+            'num_classes': class_count(tensors, 'head.conv_cls.weight'),
             'depth': depth,
         },
         sources | _tensors_of(units),

@@ -25,8 +25,14 @@ SUFFIXES = ('.safetensors', '.pth', '.pt', '.pdparams')
 NESTED = ('state_dict', 'model_state_dict')
 """Where a training's file keeps the weights among its other state."""
 
+DEEPEST = 3
+"""So often such state may lie in other state."""
+
 PARALLEL = 'module.'
 """What PyTorch's DataParallel puts before every name."""
+
+SHARED = 4
+"""Tensors may share memory, but not make so many times of a file."""
 
 
 class Weights(NamedTuple):
@@ -63,7 +69,7 @@ def read_weights(path: str | Path) -> Weights:
             size = int.from_bytes(content[:8], 'little')
             facts = json.loads(content[8 : 8 + size]).get('__metadata__') or {}
         elif path.suffix == '.pdparams':
-            held = _Arrays(io.BytesIO(content)).load()
+            held = _Arrays(content).load()
         else:
             held = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -78,19 +84,29 @@ def read_weights(path: str | Path) -> Weights:
             f'{path}: expected weights as {", ".join(SUFFIXES)}; it cannot be read: {error!r:.500}'
             '. Copy or download it again'
         ) from error
-    while isinstance(held, Mapping) and (inner := [key for key in NESTED if key in held]):
-        facts = facts or _plain(held.get('meta'))
-        held = held[inner[0]]
+    for _ in range(DEEPEST):
+        inner = [key for key in NESTED if key in held] if isinstance(held, Mapping) else []
+        if inner:
+            facts = facts or _plain(held.get('meta'))
+            held = held[inner[0]]
     if not isinstance(held, Mapping):
         raise ValueError(
             f'{path}: expected tensors by name; found {type(held).__name__}. Save the '
             "network's state_dict()"
         )
     tensors = {
-        name.removeprefix(PARALLEL): tensor
+        name: tensor
         for name, tensor in held.items()
         if isinstance(name, str) and isinstance(tensor, Tensor)
     }
+    if all(name.startswith(PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if claimed > SHARED * len(content):
+        raise ValueError(
+            f'{path}: expected tensors that the file holds; found {len(content)} bytes that claim '
+            f'to be {claimed}. Download it again, or save each tensor in full (contiguous())'
+        )
     if not tensors:
         raise ValueError(
             f'{path}: expected tensors by name; found no tensor, but '
@@ -115,14 +131,17 @@ class _Array:
     """Stands for a NumPy array while it is unpickled; NumPy's own functions are not called."""
 
     def __init__(self, *_: Any) -> None:
-        self.tensor: Tensor | None = None
+        self.content = b''
 
     def __setstate__(self, state: Any) -> None:
-        _, shape, kind, columns_first, content = state
-        array = np.frombuffer(content, np.dtype(kind.name).newbyteorder('<'))
-        array = array.reshape(shape, order='F' if columns_first else 'C')
+        _, self.shape, self.kind, self.columns_first, self.content = state
+
+    def tensor(self) -> Tensor:
+        """Return the array, copied."""
+        array = np.frombuffer(self.content, np.dtype(self.kind.name).newbyteorder('<'))
+        array = array.reshape(self.shape, order='F' if self.columns_first else 'C')
         native = array.dtype.newbyteorder('=')
-        self.tensor = torch.from_numpy(np.array(array, native, order='C'))
+        return torch.from_numpy(np.array(array, native, order='C'))
 
 
 class _Type:
@@ -146,6 +165,10 @@ def _as_bytes(text: str, _: str) -> bytes:
 class _Arrays(pickle.Unpickler):
     """Reads what paddle.save writes: a dictionary of NumPy arrays. Nothing else is made."""
 
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content))
+        self._size = len(content)
+
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a class or function of the file."""
         package = module.partition('.')[0]
@@ -165,7 +188,11 @@ class _Arrays(pickle.Unpickler):
         held = super().load()
         if not isinstance(held, Mapping):
             return held
+        # Counted before they are copied, as one array's bytes may stand for many.
+        arrays = [value for value in held.values() if isinstance(value, _Array)]
+        if sum(len(array.content) for array in arrays) > SHARED * self._size:
+            raise pickle.UnpicklingError('arrays that are more than the file holds')
         return {
-            name: value.tensor if isinstance(value, _Array) else value
+            name: value.tensor() if isinstance(value, _Array) else value
             for name, value in held.items()
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...evaluation.benchmark.cases import Case
+from ...evaluation.benchmark.cases import Case, checkpoint_of, Loaded
 from ...evaluation.benchmark.cost import cost_by_branch, total
 from ...evaluation.benchmark.engine import measure
 from ...evaluation.benchmark.rows import machine
@@ -18,6 +18,9 @@ from ...inference.labels import CITYSCAPES
 from ...models import build_model
 from .rows import Row, Study
 from .trained import FINE_TUNING, folder_of, SCALES, Schedule, score, shared
+
+TRIAL = (65, 97)
+"""(height, width) of an image by which engines are tried before the work."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ def run_study(
     :raises ValueError: as :func:`seg_ros.training.study.trained.score`.
     """
     size = timing.size if timing and timing.size else study.size
+    if timing:  # what cannot be timed is said before the trainings
+        network = spec(study.rows[-1].network)
+        case = Case(network, TRIAL, TRIAL, timing.device, timing.backend, timing.precision)
+        Loaded(case, checkpoint_of(case))
     rows = []
     for i, row in enumerate(study.rows):
         scores = []

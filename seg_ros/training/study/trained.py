@@ -17,7 +17,7 @@ from ...evaluation.dataset import evaluate
 from ...inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ...inference.files import write_atomically
 from ...inference.segmenter import Segmenter
-from ...models.icnet import ICNet
+from ...models.cascade import Cascade
 from ..compression import prune
 from ..config import Recipe
 from ..loop import Training
@@ -41,8 +41,8 @@ class Schedule:
     :param root: its folder.
     :param epochs: of each training.
     :param crop: (height, width) of a training image, and of what is scored. It holds about the
-        whole image, as in the papers: networks that look at the mean of a part in training and
-        at that of the whole in use fall behind those that do not look at it.
+        whole image, as in the papers, so that networks which look at an image's mean see in
+        training what they see in use.
     :param out: the folder that holds one of each training.
     :param device: ``cpu``, ``cuda`` or ``cuda:N``.
     :param resume: whether to go on with a training that was interrupted.
@@ -84,6 +84,18 @@ class Schedule:
         height, width = open_dataset(self.dataset, self.root, 'train')[0][1].shape
         return min(self.crop[0] / height, self.crop[1] / width)
 
+    @cached_property
+    def data(self) -> str:
+        """Return what tells this data from other data of its name: classes, counts, samples."""
+        digest = sha256()
+        for split in ('train', 'val'):
+            images = open_dataset(self.dataset, self.root, split)
+            digest.update(repr((images.labels.names, len(images))).encode())
+            for index in (0, len(images) // 2, len(images) - 1):
+                for array in images[index]:
+                    digest.update(array.tobytes())
+        return digest.hexdigest()
+
 
 def folder_of(schedule: Schedule, row: Row, seed: int) -> Path:
     """
@@ -117,7 +129,7 @@ def score(schedule: Schedule, row: Row, seed: int) -> float:
     leaves = row.network.get('exit', '')
     if leaves not in told['miou']:
         checkpoint = load_checkpoint(folder / 'best.safetensors')
-        assert isinstance(checkpoint.network, ICNet)
+        assert isinstance(checkpoint.network, Cascade)
         told['miou'][leaves] = _miou(
             replace(checkpoint, network=checkpoint.network.ending(leaves)), schedule
         )
@@ -129,6 +141,11 @@ def _trained(schedule: Schedule, row: Row, seed: int) -> Path:
     """Return the folder of a row's training, which is over."""
     folder = folder_of(schedule, row, seed)
     if (folder / RESULT).exists():
+        if json.loads((folder / RESULT).read_text(encoding='utf-8'))['data'] != schedule.data:
+            raise ValueError(
+                f'{folder}: expected a training on {schedule.root or "sample drives"}; found one '
+                'on other data. Choose another folder (--out)'
+            )
         return folder
     if (folder / 'last.pt').exists() and not schedule.resume:
         raise ValueError(
@@ -142,8 +159,10 @@ def _trained(schedule: Schedule, row: Row, seed: int) -> Path:
     if schedule.resume:
         training.resume()
     result = training.run()
-    _write(folder, {'miou': {'': result['miou']}})
-    (folder / 'last.pt').unlink()  # several times the weights, and nobody goes on from it
+    _write(folder, {'miou': {'': result['miou']}, 'data': schedule.data})
+    (folder / 'last.pt').unlink(
+        missing_ok=True
+    )  # several times the weights, and nobody goes on from it
     return folder
 
 

@@ -403,7 +403,7 @@ def test_a_truncated_checkpoint_is_refused(network: SegmentationNetwork, tmp_pat
         ([torch.ones(1)], r'tensors by name; found list\. Save'),
         ({'state_dict': torch.ones(1)}, 'tensors by name; found Tensor'),
         ({'epoch': 3}, 'found no tensor'),
-        ({'a.weight': torch.ones(2, 3)}, r'ResNet .*\(8, 8, 3, 3\).*found a\.weight \(2, 3\)'),
+        ({'a.weight': torch.ones(2, 3)}, r'ResNet-50 .*\(8, 8, 3, 3\).*found a\.weight \(2, 3\)'),
     ],
     ids=['list', 'tensor', 'numbers', 'other names'],
 )

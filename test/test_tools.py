@@ -145,6 +145,7 @@ def test_models_names_what_is_shipped_and_its_terms(tmp_path, capsys):
         recipe = asdict(load_recipe(ROOT / f'config/training/{name}.yaml'))
         # Keys that came later have the value that was meant before them.
         later = {f.name: f.default for f in fields(Recipe) if f.name not in training['recipe']}
+        assert set(later) <= {'auxiliary', 'full_size_loss'}
         assert {**training['recipe'], **later} == json.loads(json.dumps(recipe))
         assert facts['architecture'] == {**recipe['network'], 'num_classes': 11}
         assert facts['input_size'] == list(recipe['input_size'])

@@ -148,14 +148,13 @@ def _of_resnet(
                 fitting.update({n: tensors[s] for n, s in names.items()})
     if not fitting:
         block = f'{TRUNKS[type(network)]}.4.1'
-        wanted = next(
-            n for n in (f'{block}.conv.0.weight', f'{block}.body.1.0.weight') if n in own
-        )
+        depth, wanted = 'ResNet-50', f'{block}.conv.0.weight'
+        if wanted not in own:
+            depth, wanted = "ResNet of the network's depth", f'{block}.body.1.0.weight'
         raise ValueError(
-            f'{path}: expected a ResNet with tensors such as layer1.1.conv2.weight '
+            f'{path}: expected a {depth} with tensors such as layer1.1.conv2.weight '
             f'{tuple(own[wanted].shape)} for {name}; found {some}, ..., of which none fits. '
-            "Take torchvision's or mmsegmentation's ResNet, of 50 layers unless the network says "
-            'otherwise, and a network of width 1'
+            "Take torchvision's or mmsegmentation's ResNet, and a network of width 1"
         )
     return fitting
 

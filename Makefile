@@ -18,7 +18,8 @@ export ROS_LOG_DIR := $(CURDIR)/build/log
 help:
 	@echo 'make venv    the environment in $(VENV); ROS=kilted makes .venv-kilted'
 	@echo 'make demo    plays the sample drive, or DRIVE=bag, video or folder, through the node into build/demo'
-	@echo 'make test    lint and all tests'
+	@echo 'make test    lint, and the tests in test/unit and test/node; test-unit, test-node and test-slow run one folder alone,'
+	@echo '             test-all all of them; PYTEST_ARGS="-k name" goes to pytest'
 	@echo 'make lint    only ruff and mypy;  make format: ruff rewrites'
 	@echo 'make clean   removes what tests and builds left; the environments stay'
 
@@ -60,37 +61,28 @@ format: venv
 # A DDS domain of its own, on this host alone: neither a robot nor a second run may answer. From 1 to 100, which any
 # Linux has ports for; `make demo ROS_DOMAIN_ID=7` chooses.
 demo: export ROS_DOMAIN_ID := $(shell echo $$(($$PPID % 100 + 1)))
-test demo: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+test-node test-slow demo: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-# Each file of tests in a process of its own, as one that had loaded the libraries of all engines and of ROS 2 crashed once
-# near its end. Those with ROS run one after the other, since cameras that keep a rate want the machine for themselves; what
-# they leave of it, mostly waiting as they do, goes to the others, which are nice. conftest.py gives each a DDS domain.
-# Threads of OpenMP, which wait by spinning, would take a node's core.
-TESTS := $(sort $(wildcard test/test_*.py))
-WITH_ROS := $(shell grep -lE 'rclpy|_fixtures|seg_ros\.nodes|_msgs|segmentation_node|demo' $(TESTS))
-WITHOUT_ROS := $(filter-out $(WITH_ROS),$(TESTS))
-RUN := $(MAKE) --no-print-directory --jobs=1 --output-sync=target --keep-going
-.PHONY: $(TESTS) with-ros without-ros
-test: lint
-ifdef PYTEST_ARGS
-	unset ROS_DOMAIN_ID; $(BIN)/python -m pytest $(PYTEST_ARGS)
-else
-	@mkdir -p build && rm -f build/failed
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going with-ros without-ros || \
-	    { echo "failed: $$(xargs < build/failed)"; exit 1; }
-endif
+# Two workers share the cores, a file of tests stays with one of them; conftest.py gives each worker a DDS domain. Tests of ONNX
+# Runtime have processes of their own: one that had loaded the libraries of all engines and of ROS 2 crashed once near its end.
+# Threads of OpenMP, which wait by spinning, would take the other worker's core.
+PYTEST := unset ROS_DOMAIN_ID; ulimit -c unlimited; OMP_NUM_THREADS=1 $(BIN)/python -m pytest --no-header
+WORKERS := --numprocesses 2 --dist loadfile
+.PHONY: test-unit test-node test-slow test-all
+test: lint test-unit test-node
 
-with-ros:
-	@$(RUN) $(WITH_ROS)
+test-all: test test-slow
 
-without-ros:
-	@nice -n 10 $(RUN) $(WITHOUT_ROS)
+test-unit: venv
+	$(PYTEST) $(WORKERS) test/unit --ignore test/unit/onnxruntime $(PYTEST_ARGS)
+	$(PYTEST) $(WORKERS) test/unit/onnxruntime $(PYTEST_ARGS)
 
-$(TESTS): export OMP_NUM_THREADS := 1
-$(TESTS):
-	@# What hangs for five minutes says where. Exit code 5: there is nothing in it that can run here.
-	@unset ROS_DOMAIN_ID; $(BIN)/python -m pytest --no-header -o faulthandler_timeout=300 $@ || test $$? = 5 || \
-	    { echo $@ >> build/failed; exit 1; }
+test-node: venv
+	$(PYTEST) $(WORKERS) test/node $(PYTEST_ARGS)
+
+test-slow: venv
+	$(PYTEST) $(WORKERS) --hypothesis-profile thorough -o timeout=1800 test/slow --ignore test/slow/onnxruntime $(PYTEST_ARGS)
+	$(PYTEST) $(WORKERS) --hypothesis-profile thorough -o timeout=1800 test/slow/onnxruntime $(PYTEST_ARGS)
 
 demo: venv
 	$(BIN)/python -m seg_ros demo --out build/demo $(if $(DRIVE),--drive '$(DRIVE)')

@@ -79,6 +79,8 @@ setup(
             'onnxscript',
             'openvino',
             'pytest',
+            'pytest-timeout',
+            'pytest-xdist',
             'rosbags-image',
             'ruff',
             'tensorboard',

@@ -11,6 +11,7 @@ import signal
 import tempfile
 from typing import IO
 
+from hypothesis import settings
 import pytest
 import torch
 
@@ -27,13 +28,18 @@ def take_domain() -> tuple[int, IO[str]]:
     raise RuntimeError('expected fewer than 100 runs of the tests at once on this machine')
 
 
-if 'ROS_DOMAIN_ID' not in os.environ:
+# A worker of pytest-xdist inherits the domain of the process that started it, and must not share it.
+if 'ROS_DOMAIN_ID' not in os.environ or 'PYTEST_XDIST_WORKER' in os.environ:
     DOMAIN, LOCK = take_domain()
     os.environ['ROS_DOMAIN_ID'] = str(DOMAIN)
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_LOG_DIR', tempfile.mkdtemp(prefix='seg_ros_log_'))
 os.environ.setdefault('SEG_ROS_CACHE', tempfile.mkdtemp(prefix='seg_ros_cache_'))
 
+# Examples of each property: ``pytest --hypothesis-profile thorough`` draws many more.
+settings.register_profile('quick', max_examples=500, deadline=None)
+settings.register_profile('thorough', max_examples=10_000, deadline=None)
+settings.load_profile('quick')
 
 # A shell's background jobs ignore it, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -20,7 +20,7 @@ from seg_ros.nodes.parameters import (
     PARAMETERS,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEFAULTS = {p.name: p.default for p in PARAMETERS}
 CAMERA_DEFAULTS = {p.name: p.default for p in CAMERA_PARAMETERS}
 VALUES = {**DEFAULTS, **{f'camera.{name}': value for name, value in CAMERA_DEFAULTS.items()}}

@@ -17,7 +17,7 @@ import yaml
 
 from seg_ros.__main__ import verbs
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MANIFEST = ET.parse(ROOT / 'package.xml').getroot()
 SETUP = next(
     {keyword.arg: keyword.value for keyword in node.keywords}

@@ -227,7 +227,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     )
     found = subprocess.run(
         [sys.executable, '-c', code, tmp_path / 'bag'],
-        capture_output=True, text=True, cwd=Path(__file__).parents[1],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert found.returncode == 1
     assert f"Make room there, or choose another place, and repeat: '{tmp_path / 'bag'}'" in (

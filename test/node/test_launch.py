@@ -39,7 +39,7 @@ from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
 from seg_ros.inference.labels import CAMVID
 from seg_ros.models import build_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECONDS = 60
 PARAMETERS_FILE = """
 {node}:

@@ -584,7 +584,7 @@ def test_networks_are_named_as_benchmarks_name_them() -> None:
 
 # The page
 
-STUDIED = Path(__file__).parents[1] / 'doc' / 'studies'
+STUDIED = Path(__file__).parents[2] / 'doc' / 'studies'
 
 
 @pytest.mark.parametrize('name', [*STUDIES, 'time_budget'])

@@ -644,7 +644,7 @@ def test_torchrun_shares_the_drives(fleet, tmp_path):
     subprocess.run(
         [sys.executable, *launch, '-m', 'seg_ros', 'replay', fleet / 'monday', fleet / 'tuesday',
          '--labels', LABELS, '--json', path, *SMALL],
-        check=True, capture_output=True, cwd=Path(__file__).parents[1],
+        check=True, capture_output=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert without_times(json.loads(path.read_text())) == without_times(alone)
 
@@ -683,7 +683,7 @@ def test_ctrl_c_ends_all_and_leaves_nothing(jobs, tmp_path):
     command += ['--backend', 'torch', '--precision', 'fp32']
     process = subprocess.Popen(
         [sys.executable, '-m', 'seg_ros', *command],
-        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
+        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     end = time.monotonic() + 60
     while not list(tmp_path.glob('out/.*')) and time.monotonic() < end:

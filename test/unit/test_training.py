@@ -444,7 +444,7 @@ def test_the_command_line_changes_a_recipe(tmp_path: Path) -> None:
         load_recipe(path, ['epochs=0'])
 
 
-@pytest.mark.parametrize('path', sorted(Path(__file__).parents[1].glob('config/training/*.yaml')))
+@pytest.mark.parametrize('path', sorted(Path(__file__).parents[2].glob('config/training/*.yaml')))
 def test_recipes_of_the_package_are_sound(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.epochs > 0

@@ -291,7 +291,6 @@ def test_8_bit_ranges_of_what_an_exit_does_not_run_are_left_alone():
         assert 0 < (found - exact).norm() < 0.5 * exact.norm()
 
 
-@pytest.mark.slow
 def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
     pytest.importorskip('openvino')
     monkeypatch.setenv('SEG_ROS_CACHE', str(tmp_path))
@@ -385,7 +384,6 @@ def test_every_mask_is_in_the_plot_in_its_rungs_colour():
     assert axes.get_title('left') == ('with the deadline: 50.0% of 4 images answered within 50 ms')
 
 
-@pytest.mark.slow
 def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
     trial = trial_module()
     monkeypatch.setattr(trial, 'CALM_SECONDS', 2.0)

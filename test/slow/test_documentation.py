@@ -31,7 +31,7 @@ import torch
 from seg_ros import tools
 from seg_ros.__main__ import verbs
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GOES_ON = {
     'doc/compression.md': 'doc/own_data_set.md',
     'doc/own_weights.md': 'doc/own_data_set.md',
@@ -277,7 +277,6 @@ def publish(path: Path) -> None:
     torch.save({name: torch.from_numpy(array) for name, array in weights.items()}, path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     'command',
     [

@@ -406,7 +406,6 @@ def test_a_table_leaves_out_what_no_row_has():
     ]
 
 
-@pytest.mark.slow
 def test_what_needs_ros_is_measured_in_the_sizes_asked_for(tmp_path):
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
     path = tmp_path / 'a.json'

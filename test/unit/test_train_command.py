@@ -35,7 +35,7 @@ from seg_ros.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
-RECIPES = sorted(Path(__file__).parents[1].glob('config/training/*.yaml'))
+RECIPES = sorted(Path(__file__).parents[2].glob('config/training/*.yaml'))
 ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
 TINY = {
     'network': {'name': 'bisenetv2', 'head_width': 8, 'booster_width': 8, 'alpha': 0.125},

@@ -340,11 +340,10 @@ def test_the_result_says_what_was_used(evaluated, model) -> None:
     assert used == ['cityscapes', 'val', [1.0], False]
 
 
-@pytest.mark.slow
 def test_two_processes_find_what_one_does(root, model, evaluated, tmp_path) -> None:
     files = ['--json', 'result.json', '--report', 'report.html', '--submission', 'submission']
     command = ['--dataset', 'cityscapes', '--root', root, '--model', model, *files]
-    project = str(Path(__file__).parents[1])
+    project = str(Path(__file__).parents[2])
     result = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
          '-m', 'seg_ros', 'evaluate', *map(str, command), '--device', 'cpu',

@@ -58,7 +58,7 @@ from seg_ros.inference.labels import LabelSet
 from seg_ros.models import build_model
 from seg_ros.training.pretrained import load_pretrained
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PICTURE = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 ENDINGS = {'JPEG': '.jpg', 'PNG': '.png', 'WebP': '.webp', 'BMP': '.bmp', 'TIFF': '.tif',
            'PNM': '.ppm'}  # fmt: skip

@@ -150,7 +150,7 @@ def test_help_is_quick_and_needs_neither_torch_nor_ros(tmp_path):
     # A module of that name that ends the process would betray an import.
     for name in ('torch', 'rclpy', 'cv2', 'numpy'):
         (tmp_path / f'{name}.py').write_text('raise SystemExit(99)\n')
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     paths = os.pathsep.join([str(tmp_path), root])
     result = run('--help', cwd=tmp_path, env={**os.environ, 'PYTHONPATH': paths})
     assert result.returncode == 0, result.stderr

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from seg_ros.inference.image_file import encode_image, write_image
 from seg_ros.inference.image_header import MAX_PIXELS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NODE = 'segmentation_node'
 
 SOMETIMES = {

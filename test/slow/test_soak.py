@@ -116,7 +116,6 @@ def segmenters(models: list[Path]) -> list[Segmenter]:
     return [Segmenter(model, **SMALL) for model in models]
 
 
-@pytest.mark.slow
 def test_two_hundred_lifecycle_cycles_leak_nothing(rig):
     front = rig.cameras['front']
     resources = Resources(rig)
@@ -160,7 +159,6 @@ def check_all(camera: TestCamera, expected: list[np.ndarray]) -> list[int]:
     return which
 
 
-@pytest.mark.slow
 def test_fifty_model_swaps_under_load_show_no_other_masks(rig, models):
     front = rig.cameras['front']
     expected = [each.predict(DIM).labels for each in segmenters(models)]
@@ -339,7 +337,6 @@ class Soak:
         self._rig.segmenter = Segmenter(self._rig.model, **SMALL)
 
 
-@pytest.mark.slow
 def test_soak(rig, models):
     print(f'SEG_ROS_SOAK_SEED={SEED}')
     soak, resources = Soak(rig, models, SEED), Resources(rig)

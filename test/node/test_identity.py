@@ -26,7 +26,7 @@ from seg_ros.inference.image_file import decode_image, read_image
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.nodes.recorder import Frame, Recorder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / 'config' / 'fastdds_large_images.xml'
 CAMVID = os.environ.get('SEG_ROS_CAMVID')
 STORE = get_typestore(Stores.ROS2_JAZZY)

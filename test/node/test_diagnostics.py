@@ -51,7 +51,7 @@ LIMITS = Thresholds(
 )
 RNG = np.random.default_rng(6)
 PICTURES = RNG.integers(30, 220, (16, 48, 64, 3), np.uint8)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / 'config/fastdds_large_images.xml'
 
 

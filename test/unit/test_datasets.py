@@ -652,7 +652,7 @@ def test_the_real_camvid() -> None:
 
 
 def test_the_documentation_is_right(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[1] / 'doc' / 'datasets.md').read_text()
+    text = (Path(__file__).parents[2] / 'doc' / 'datasets.md').read_text()
     table = text[text.index('    id,name') :].partition('\n\n')[0]
     (tmp_path / 'classes.csv').write_text(table.replace('    ', ''))
     labels, ids = read_classes(tmp_path / 'classes.csv')

@@ -39,7 +39,7 @@ from seg_ros.training.compression import prune
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
-PAGE = (Path(__file__).parents[1] / 'doc' / 'new_network.md').read_text()
+PAGE = (Path(__file__).parents[2] / 'doc' / 'new_network.md').read_text()
 FILE, ENTRY = re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL)
 NAME = 'icnet_vgg16'
 SPEC = {'name': NAME, 'num_classes': 17, 'width': 0.0625}

@@ -291,7 +291,6 @@ def crowd(request, checkpoint) -> Iterator[Crowd]:
             peer.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('crowd', [Image], indirect=True)
 def test_odd_images_are_counted_and_good_ones_answered(crowd):
     @same_every_time(-(-RAW // CAMERAS))
@@ -303,7 +302,6 @@ def test_odd_images_are_counted_and_good_ones_answered(crowd):
     check_counts(crowd, RAW)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('crowd', [CompressedImage], indirect=True)
 def test_odd_compressed_images_are_counted_and_good_ones_answered(crowd):
     @same_every_time(-(-COMPRESSED // CAMERAS))

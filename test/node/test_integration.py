@@ -16,7 +16,7 @@ from seg_ros.nodes.health import CameraHealth, Thresholds
 from seg_ros.nodes.outputs import OUTPUTS, RUNS
 from seg_ros.nodes.parameters import CAMERA_PARAMETERS, PARAMETERS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / 'doc/integration.md').read_text(encoding='utf-8')
 TOPICS = {
     '/diagnostics',

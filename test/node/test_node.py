@@ -42,7 +42,7 @@ from seg_ros.inference.run_length import AUTOWARE_IDS, decode
 from seg_ros.inference.segmenter import Segmenter
 
 NODE = '/segmentation_node'
-CONFIG = Path(__file__).parents[1] / 'config/segment.yaml'
+CONFIG = Path(__file__).parents[2] / 'config/segment.yaml'
 STAMPS = count(1)
 
 FORMS = {

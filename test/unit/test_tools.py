@@ -27,7 +27,7 @@ from seg_ros.inference.video_file import read_video, VideoWriter
 from seg_ros.tools.sample_drive import write_drive
 from seg_ros.training.config import load_recipe, Recipe
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FRAMES = 12
 
 

@@ -80,9 +80,11 @@ test-unit: venv
 test-node: venv
 	$(PYTEST) $(WORKERS) test/node $(PYTEST_ARGS)
 
+# STOP_AT: a time, in seconds since 1970, from which on no further test begins.
+SLOW := --hypothesis-profile thorough -o timeout=1800 $(if $(STOP_AT),--stop-at $(STOP_AT))
 test-slow: venv
-	$(PYTEST) $(WORKERS) --hypothesis-profile thorough -o timeout=1800 test/slow --ignore test/slow/onnxruntime $(PYTEST_ARGS)
-	$(PYTEST) $(WORKERS) --hypothesis-profile thorough -o timeout=1800 test/slow/onnxruntime $(PYTEST_ARGS)
+	$(PYTEST) $(WORKERS) $(SLOW) test/slow --ignore test/slow/onnxruntime $(PYTEST_ARGS)
+	$(PYTEST) $(WORKERS) $(SLOW) test/slow/onnxruntime $(PYTEST_ARGS)
 
 demo: venv
 	$(BIN)/python -m seg_ros demo --out build/demo $(if $(DRIVE),--drive '$(DRIVE)')

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 import signal
 import tempfile
+import time
 from typing import IO
 
 from hypothesis import settings
@@ -43,6 +44,21 @@ settings.load_profile('quick')
 
 # A shell's background jobs ignore it, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        '--stop-at',
+        type=float,
+        default=float('inf'),
+        metavar='SECONDS',
+        help='begin no further test from this time on, in seconds since 1970; those are skipped',
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if time.time() > item.config.getoption('--stop-at'):
+        pytest.skip('the time for these tests (--stop-at) is over')
 
 
 @pytest.fixture(scope='module')

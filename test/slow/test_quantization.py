@@ -14,6 +14,7 @@ import torch
 
 from seg_ros.datasets.camvid import camvid
 from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
+from seg_ros.inference.backends.openvino_engine import core
 from seg_ros.inference.checkpoint import (
     Checkpoint,
     find_checkpoint,
@@ -49,7 +50,7 @@ def test_openvino_computes_it_in_integers(shipped: Checkpoint) -> None:
         quantized, example_input=image, input=[(tuple(image.shape), np.uint8)]
     )
     settings = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    compiled = openvino.Core().compile_model(model, 'CPU', settings)
+    compiled = core().compile_model(model, 'CPU', settings)
     with torch.inference_mode():
         expected = quantized(image)
     found = torch.from_numpy(next(iter(compiled(image.numpy()).values())))

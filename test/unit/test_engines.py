@@ -33,7 +33,7 @@ from std_msgs.msg import Header
 import torch
 from torch.nn import functional as F
 
-from seg_ros.inference.backends import BACKENDS, cache, choice, EngineError
+from seg_ros.inference.backends import BACKENDS, cache, choice, EngineError, openvino_engine
 from seg_ros.inference.backends.openvino_engine import OpenVinoEngine
 from seg_ros.inference.backends.torch_engine import TorchEngine
 from seg_ros.inference.device_pipeline import DevicePipeline
@@ -249,6 +249,7 @@ def test_auto_does_without_what_cannot_even_be_imported(tmp_path: Path, monkeypa
     (tmp_path / 'openvino.py').write_text("raise ImportError('numpy ABI of another time')")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, 'openvino', raising=False)
+    monkeypatch.setattr(openvino_engine, 'core', openvino_engine.core.__wrapped__)
     said: list[str] = []
     chosen = Segmenter(simple_checkpoint(seed=9), device='cpu', report=said.append)
     assert chosen.backend != 'openvino'

@@ -180,8 +180,11 @@ def _play(
                 for overlay in frames[OVERLAYS]:
                     image = overlay.pixels[..., ::-1]
                     evaluation.add_overlay(overlay.stamp, image)
-                    video.write(drawing.beside(image, overlay.stamp))
-                if not any(frames.values()) and player.poll() is not None:
+                    drawing.add_overlay(overlay.stamp, image)
+                over = not any(frames.values()) and player.poll() is not None
+                for image in drawing.finished(over):
+                    video.write(image)
+                if over:
                     break
             else:
                 raise CheckFailed(f'the node ended with exit code {node.returncode}, see above')
@@ -205,7 +208,7 @@ def _rate(stamps: Sequence[int]) -> float:
 
 class _Drawing:
     """
-    Draws the panel beside each overlay, with the class shares of its mask.
+    Draws the panel beside each overlay, with the class shares of its own mask.
 
     :param start: stamp of the drive's first image.
     """
@@ -214,7 +217,9 @@ class _Drawing:
         self._labels, self._start = labels, start
         self._panel: Panel | None = None
         self._shares: dict[int, list[float]] = {}
+        self._overlays: deque[tuple[int, Image]] = deque()
         self._received: deque[int] = deque(maxlen=20)
+        self._newest = 0
 
     def add_mask(self, mask: Frame) -> None:
         import numpy as np
@@ -222,9 +227,26 @@ class _Drawing:
         pixels = np.bincount(mask.pixels.ravel(), minlength=len(self._labels))
         self._shares[mask.stamp] = (pixels / mask.pixels.size).tolist()
         self._received.append(mask.received)
+        self._newest = max(self._newest, mask.stamp)
 
-    def beside(self, image: Image, stamp: int) -> Image:
-        """Return an overlay with its panel; without shares, should its mask not have come."""
+    def add_overlay(self, stamp: int, image: Image) -> None:
+        """Add an overlay, RGB (H, W, 3); its mask may come before it or after it."""
+        self._overlays.append((stamp, image.copy()))
+
+    def finished(self, over: bool) -> Iterator[Image]:
+        """
+        Yield the overlays whose mask is here, each with its panel, in their order.
+
+        Masks come in their order, so one that is missing when a later one is here was lost.
+
+        :param over: whether no more masks will come.
+        """
+        while self._overlays and (over or self._overlays[0][0] <= self._newest):
+            stamp, image = self._overlays.popleft()
+            yield self._beside(image, stamp)
+
+    def _beside(self, image: Image, stamp: int) -> Image:
+        """Return an overlay with its panel; without shares, should its mask be lost."""
         import cv2
 
         from ..inference.overlay import Panel
@@ -234,4 +256,4 @@ class _Drawing:
         seconds = (self._received[-1] - self._received[0]) / 1e9 if self._received else 0
         fps = (len(self._received) - 1) / seconds if seconds else None
         panel = self._panel.draw(share, fps, f'{(stamp - self._start) / 1e9:.1f} s')
-        return cv2.hconcat([image.copy(), panel])
+        return cv2.hconcat([image, panel])

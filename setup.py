@@ -41,6 +41,7 @@ setup(
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     package_data={
         NAME: ['weights/*.safetensors', 'py.typed'],
+        f'{NAME}.datasets': ['clip/*'],
         f'{NAME}.evaluation.reports': ['*.html'],
     },
     data_files=[

@@ -43,7 +43,8 @@ def test_an_overlay_that_comes_before_its_mask_waits_for_it(drawn):
     drawing.add_overlay(10**9, overlay(1))
     assert list(drawing.finished(False)) == []
     drawing.add_mask(mask(10**9, 0.25))
-    (picture,) = drawing.finished(False)
+    ((stamp, picture),) = drawing.finished(False)
+    assert stamp == 10**9
     assert drawn == [([0.75, 0.25], '1.0 s')]
     assert (picture[:, :100] == 1).all()
 
@@ -53,6 +54,6 @@ def test_a_lost_mask_holds_nothing_up(drawn):
     for i in (1, 2, 3):
         drawing.add_overlay(i * 10**9, overlay(i))
     drawing.add_mask(mask(2 * 10**9, 0.5))
-    assert [p[0, 0, 0] for p in drawing.finished(False)] == [1, 2]
-    assert [p[0, 0, 0] for p in drawing.finished(True)] == [3]
+    assert [p[0, 0, 0] for _, p in drawing.finished(False)] == [1, 2]
+    assert [p[0, 0, 0] for _, p in drawing.finished(True)] == [3]
     assert [share for share, _ in drawn] == [[0.0, 0.0], [0.5, 0.5], [0.0, 0.0]]

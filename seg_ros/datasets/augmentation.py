@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -31,7 +31,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.5, 2.0)
     stretch: float = 1.0
     flip: bool = True
-    appearance: Appearance = Appearance()
+    appearance: Appearance = field(default_factory=Appearance)
 
     def __call__(
         self, image: Image, labels: Image, rng: np.random.Generator

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from ..datasets.appearance import Appearance
+
 OPTIMIZERS = ('adamw', 'sgd')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 
@@ -36,7 +38,17 @@ class Recipe:
         exactly over each other at 32 n + 1 pixels.
     :param scale: range of random scales.
     :param stretch: largest random change of the width against the height, as a factor.
-    :param jitter: largest relative photometric change.
+    :param jitter: largest relative change of brightness, contrast and saturation. This and the
+        keys up to ``fog`` are those of :class:`seg_ros.datasets.appearance.Appearance`.
+    :param hue: largest turn of the hue, in degrees, 0 to 180.
+    :param gamma: largest exponent of the brightness, 1 or more.
+    :param gain: largest relative change of each colour channel by itself.
+    :param blur: largest standard deviation of a blur, in pixels.
+    :param noise: largest standard deviation of noise, in steps of 8-bit brightness.
+    :param jpeg: lowest quality of a JPEG compression, 1 to 100.
+    :param shadow: largest share of the light that a shadow takes away.
+    :param rain: largest density of drawn rain.
+    :param fog: largest share of airlight at the horizon.
     :param paste: probability that a training image gets the pixels of a rare class pasted in
         from another image that has it.
     :param batch: images a step, over all processes.
@@ -75,6 +87,15 @@ class Recipe:
     scale: tuple[float, float] = (0.5, 2.0)
     stretch: float = 1.0
     jitter: float = 0.4
+    hue: float = 0.0
+    gamma: float = 1.0
+    gain: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg: int = 100
+    shadow: float = 0.0
+    rain: float = 0.0
+    fog: float = 0.0
     paste: float = 0.0
     batch: int = 8
     epochs: int = 100
@@ -94,9 +115,11 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shares = ('jitter', 'paste', 'warm_up', 'ema')
+        shares = ('jitter', 'gain', 'shadow', 'rain', 'fog', 'paste', 'warm_up', 'ema')
         counts = ('epochs', 'validate_every')
         weights = (
+            'blur',
+            'noise',
             'distillation',
             'power',
             'weight_decay',
@@ -121,6 +144,9 @@ class Recipe:
                 len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1],
             ),
             ('stretch', '1 or more', self.stretch >= 1),
+            ('hue', '0 to 180', 0 <= self.hue <= 180),
+            ('gamma', '1 or more', self.gamma >= 1),
+            ('jpeg', '1 to 100', 1 <= self.jpeg <= 100),
             ('learning_rate', 'more than 0', self.learning_rate > 0),
             # Batch norm needs two values where a network pools all of an image into one.
             ('batch', '2 or more', self.batch >= 2),
@@ -130,6 +156,11 @@ class Recipe:
         ):
             if not right:
                 raise ValueError(f'{key}: expected {expected}; found {getattr(self, key)!r}')
+
+    @property
+    def appearance(self) -> Appearance:
+        """Return the changes of an image's look."""
+        return Appearance(**{f.name: getattr(self, f.name) for f in fields(Appearance)})
 
 
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:

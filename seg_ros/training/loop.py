@@ -95,7 +95,7 @@ class Training:
         donors = {c: np.flatnonzero(by_image[:, c]).tolist() for c in rare}
         self.weights = class_weights(counts, recipe.class_weight_power).to(self.device)
         augmentation = Augmentation(
-            recipe.crop, recipe.scale, stretch=recipe.stretch, jitter=recipe.jitter
+            recipe.crop, recipe.scale, recipe.stretch, appearance=recipe.appearance
         )
         self.batches = Batches(len(self.data), recipe.batch, recipe.seed)
         self.loader = DataLoader(

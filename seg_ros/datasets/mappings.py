@@ -120,18 +120,19 @@ def find_allowed(given: str, source: LabelSet, target: LabelSet) -> NDArray[np.b
     """
     Return what each class of the source may be, as :func:`allowed_classes` does.
 
-    :param given: as :func:`load_mapping` takes it. If it is empty, classes of the same names are
-        the same, and otherwise the mapping of :data:`MAPPINGS` is taken that fits.
+    :param given: as :func:`load_mapping` takes it. If it is empty, two lists of the same names
+        have the same classes, and else the mapping of :data:`MAPPINGS` is taken that fits.
     :returns: None if it is empty and nothing fits.
     :raises DatasetError: the mapping is missing, or does not fit.
     """
     if given:
         return allowed_classes(load_mapping(given), source, target, given)
-    same: ClassMapping = {name: (name,) for name in source.names}
-    for mapping in (same, *MAPPINGS.values()):
-        targets = {name for names in mapping.values() for name in names}
+    if set(source.names) == set(target.names):
+        return np.array(source.names)[:, None] == np.array(target.names)
+    for name, mapping in MAPPINGS.items():
+        targets = {other for names in mapping.values() for other in names}
         if set(mapping) == set(source.names) and targets <= set(target.names):
-            return allowed_classes(mapping, source, target, 'mapping')
+            return allowed_classes(mapping, source, target, name)
     return None
 
 
@@ -222,14 +223,15 @@ class CommonClasses:
 
 
 def common_classes(
-    network: LabelSet, data: LabelSet, name: str, mapping: str = ''
+    network: LabelSet, data: LabelSet, mapping: str, model: str, dataset: str
 ) -> CommonClasses:
     """
     Return what to score a network's predictions on a data set in.
 
-    :param name: of the data set, for an error.
     :param mapping: as :func:`find_allowed` takes it, from the data set's classes to the
         network's, or the other way round if its names are rather those of the network's.
+    :param model: what to call the network in an error.
+    :param dataset: what to call the data set.
     :raises DatasetError: there is none, it does not fit, or it lets a finer class be two.
     """
     unchanged = np.arange(256, dtype=np.uint8)
@@ -246,8 +248,8 @@ def common_classes(
         allowed = find_allowed(mapping, coarse, fine)
     if allowed is None:
         raise DatasetError(
-            f'{name}: expected a network of its {len(data)} classes ({", ".join(data.names)}), '
-            f'or a mapping between the two class lists; found {len(network)} classes '
+            f'{dataset}: expected a network of its {len(data)} classes ({", ".join(data.names)}), '
+            f'or a mapping between the two class lists; found {len(network)} in {model} '
             f'({", ".join(network.names)})'
         )
     ambiguous = np.flatnonzero(allowed.sum(0) > 1)

@@ -230,10 +230,7 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
     }
-    try:
-        values['datasets'] = tuple(map(_source, values.get('datasets') or ()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f'{path}: datasets: {error}') from error
+    values['datasets'] = read_sources(values.get('datasets', ()), f'{path}: datasets')
     for f in fields(Recipe):
         default: Any = {'network': {}, 'dataset': '', 'datasets': (Source(),)}.get(
             f.name, f.default
@@ -256,17 +253,31 @@ def _change(text: str) -> tuple[str, Any]:
     return key, yaml.safe_load(value)
 
 
-def _source(content: Any) -> Source:
-    """Return an element of ``datasets``."""
-    defaults = asdict(Source())
-    if not isinstance(content, dict) or not set(content) <= set(defaults):
-        raise ValueError(
-            f'expected a list of mappings with any of {", ".join(defaults)}; found {content!r}'
-        )
-    for key, value in content.items():
-        if not _is_like(value, defaults[key]):
-            raise ValueError(f'expected {key} to be like {defaults[key]!r}; found {value!r}')
-    return Source(**content)
+def read_sources(content: Any, where: str) -> tuple[Source, ...]:
+    """
+    Return data sets from what YAML says of them.
+
+    :param where: what to call it in an error.
+    :raises ValueError: it is not a list of mappings with the keys of :class:`Source`.
+    """
+    defaults, sources = asdict(Source()), []
+    if not isinstance(content, (list, tuple)):
+        raise ValueError(f'{where}: expected a list of mappings; found {content!r:.100}')
+    for each in content:
+        if not isinstance(each, dict) or not set(each) <= set(defaults):
+            raise ValueError(
+                f'{where}: expected mappings with any of {", ".join(defaults)}; found {each!r}'
+            )
+        for key, value in each.items():
+            if not _is_like(value, defaults[key]):
+                raise ValueError(
+                    f'{where}: expected {key} to be like {defaults[key]!r}; found {value!r}'
+                )
+        try:
+            sources.append(Source(**each))
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
+    return tuple(sources)
 
 
 def _is_like(value: Any, default: Any) -> bool:

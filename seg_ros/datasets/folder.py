@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import csv
+from functools import partial
 from pathlib import Path
 
 from ..inference.image_file import IMAGE_SUFFIXES
@@ -33,7 +34,7 @@ def folder(root: str | Path, split: str) -> Dataset:
     pairs = pairs_of(root, split, lambda name: _pairs(root, name), layout)
     name = root.resolve().name
     decode = IdTable(name, known, f'Name them in {root / "classes.csv"}')
-    return Dataset(name, labels, pairs, decode, TERMS, lambda image: _camera(root, split, image))
+    return Dataset(name, labels, pairs, decode, TERMS, partial(_camera, root, split))
 
 
 def _camera(root: Path, split: str, image: Path) -> str:

@@ -213,4 +213,7 @@ def labels_of(logits: Tensor, labels: Tensor) -> Tensor:
     # A power of two; where it does not divide the size, the map's last pixel sees less.
     stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
     first = stride // 2 if labels.shape[-1] % stride == 0 else 0
-    return labels[:, first::stride, first::stride]
+    for axis in (1, 2):
+        places = first + stride * torch.arange(logits.shape[axis + 1], device=labels.device)
+        labels = labels.index_select(axis, places.clamp_(max=labels.shape[axis] - 1))
+    return labels

@@ -63,28 +63,24 @@ format: venv
 demo: export ROS_DOMAIN_ID := $(shell echo $$(($$PPID % 100 + 1)))
 test-node test-slow demo: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-# Two workers share the cores, a file of tests stays with one of them; conftest.py gives each worker a DDS domain. Tests of ONNX
-# Runtime have processes of their own: one that had loaded the libraries of all engines and of ROS 2 crashed once near its end.
-# Threads of OpenMP, which wait by spinning, would take the other worker's core.
-PYTEST := unset ROS_DOMAIN_ID; ulimit -c unlimited; OMP_NUM_THREADS=1 $(BIN)/python -m pytest --no-header
-WORKERS := --numprocesses 2 --dist loadfile
+# Two workers share the cores, a file of tests stays with one of them; conftest.py gives each worker a DDS domain. Threads of
+# OpenMP, which wait by spinning, would take the other worker's core. A crash ends the run, and leaves a core file.
+PYTEST := unset ROS_DOMAIN_ID; ulimit -c unlimited; OMP_NUM_THREADS=1 $(BIN)/python -m pytest --no-header \
+	--numprocesses 2 --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
 .PHONY: test-unit test-node test-slow test-all
 test: lint test-unit test-node
 
 test-all: test test-slow
 
 test-unit: venv
-	$(PYTEST) $(WORKERS) test/unit --ignore test/unit/onnxruntime $(PYTEST_ARGS)
-	$(PYTEST) $(WORKERS) test/unit/onnxruntime $(PYTEST_ARGS)
+	$(PYTEST) test/unit
 
 test-node: venv
-	$(PYTEST) $(WORKERS) test/node $(PYTEST_ARGS)
+	$(PYTEST) test/node
 
 # STOP_AT: a time, in seconds since 1970, from which on no further test begins.
-SLOW := --hypothesis-profile thorough -o timeout=1800 $(if $(STOP_AT),--stop-at $(STOP_AT))
 test-slow: venv
-	$(PYTEST) $(WORKERS) $(SLOW) test/slow --ignore test/slow/onnxruntime $(PYTEST_ARGS)
-	$(PYTEST) $(WORKERS) $(SLOW) test/slow/onnxruntime $(PYTEST_ARGS)
+	$(PYTEST) --hypothesis-profile thorough -o timeout=1800 $(if $(STOP_AT),--stop-at $(STOP_AT)) test/slow
 
 demo: venv
 	$(BIN)/python -m seg_ros demo --out build/demo $(if $(DRIVE),--drive '$(DRIVE)')

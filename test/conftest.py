@@ -29,7 +29,7 @@ def take_domain() -> tuple[int, IO[str]]:
     raise RuntimeError('expected fewer than 100 runs of the tests at once on this machine')
 
 
-# A worker of pytest-xdist inherits the domain of the process that started it, and must not share it.
+# A worker of pytest-xdist inherits the domain of the process that started it; it needs its own.
 if 'ROS_DOMAIN_ID' not in os.environ or 'PYTEST_XDIST_WORKER' in os.environ:
     DOMAIN, LOCK = take_domain()
     os.environ['ROS_DOMAIN_ID'] = str(DOMAIN)

@@ -73,16 +73,15 @@ def _onnxruntime(content: bytes) -> Run:
 
 
 def _openvino(content: bytes) -> Run:
-    import openvino
+    from .backends.openvino_engine import core
 
-    core = openvino.Core()
     settings = {
         # Or a CPU that has it computes in bfloat16.
         'INFERENCE_PRECISION_HINT': 'f32',
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
         'ENABLE_CPU_PINNING': False,
     }
-    model = core.compile_model(core.read_model(content), 'CPU', settings)
+    model = core().compile_model(core().read_model(content), 'CPU', settings)
     return lambda pixels: np.array(model(pixels)[0])
 
 

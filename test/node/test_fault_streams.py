@@ -4,13 +4,18 @@
 
 from time import sleep, time
 
-from builtin_interfaces.msg import Time
-from fault_fixtures import keep_sending, Rig
+from fault_fixtures import (  # noqa: F401
+    front_fixture,
+    keep_sending,
+    long_lived_fixture,
+    models_fixture,
+    rear_fixture,
+    rig_fixture,
+)
 from node_fixtures import (
     BEST_EFFORT,
     ERROR,
     find,
-    make_checkpoint,
     OK,
     picture,
     STALE,
@@ -21,7 +26,6 @@ from node_fixtures import (
 import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_ros.inference.encodings import to_array
@@ -36,34 +40,6 @@ OUTPUTS = {
     'overlay': Image,
     'overlay/compressed': CompressedImage,
 }
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp('model') / 'network.safetensors', 1)
-
-
-@pytest.fixture(scope='module')
-def shared(tmp_path_factory, model):
-    with Rig(tmp_path_factory.mktemp('rig'), model) as rig:
-        yield rig
-
-
-@pytest.fixture
-def rig(shared):
-    shared.restore()
-    yield shared
-    assert shared.node.running
-
-
-@pytest.fixture
-def front(rig):
-    return rig.cameras['front']
-
-
-@pytest.fixture
-def rear(rig):
-    return rig.cameras['rear']
 
 
 def stamps(masks):
@@ -276,7 +252,7 @@ def test_where_all_are_too_old_diagnostics_tell_of_the_clocks(rig, rear):
         return latest.level == ERROR and 'clocks' in latest.message
 
     while not told():
-        assert time() < start + 40
+        assert time() < start + 60
         rear.send(DIM, now_stamp(-100))
         sleep(0.1)
     assert not rig.set(max_age_ms=0)
@@ -308,29 +284,3 @@ def test_an_odd_camera_info_costs_no_mask(rig, front, info):
     assert all(s.header.frame_id == 'optical' for s in scaled)
     rig.peer.forget(scaled)
     rig.peer.node.destroy_publisher(publisher)
-
-
-def test_simulated_time_that_stands_still_and_jumps_back(tmp_path, model):
-    with Rig(
-        tmp_path, model, ['late'], name='simulated', use_sim_time='true', max_age_ms=1000
-    ) as rig:
-        front = rig.cameras['late']
-        front.ask(DIM)  # time has not come yet
-        clock = rig.peer.publisher(Clock, '/clock', 1)
-
-        def set_time(seconds: int) -> None:
-            for _ in range(5):
-                clock.publish(Clock(clock=Time(sec=seconds)))
-                sleep(0.05)
-
-        for seconds in (1000, 1001, 10, 5000, 20):  # as a looped bag's, twice
-            set_time(seconds)
-            before = front.counts()
-            front.masks.clear()  # a loop's stamps come again
-            front.check(front.send(DIM, (seconds - 1, 500_000_000)), DIM)
-            front.check(front.send(DIM, (seconds + 100, seconds)), DIM)  # ahead of its clock
-            old = front.send(DIM, (seconds - 9, seconds))
-            assert wait_until(lambda n=before['too_old']: front.count('too_old') > n)
-            assert not front.answered(old)
-            counts = front.counts()
-            assert counts['processed'] == before['processed'] + 2

@@ -21,6 +21,7 @@ rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 pytest.importorskip('launch_ros', reason='launch_ros is not installed')
 
 from bag_files import write_bag
+from installation import install
 from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
@@ -40,7 +41,7 @@ from seg_ros.inference.labels import CAMVID
 from seg_ros.models import build_model
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 120
 PARAMETERS_FILE = """
 {node}:
   ros__parameters:
@@ -61,15 +62,7 @@ exit_codes: list[int] = []
 def installed(tmp_path_factory):
     """Install this checkout, by links, where launch looks for packages."""
     prefix = tmp_path_factory.mktemp('prefix')
-    packages = prefix / 'share/ament_index/resource_index/packages'
-    share = prefix / 'share/seg_ros'
-    for folder in (packages, share / 'launch', prefix / 'lib'):
-        folder.mkdir(parents=True)
-    (packages / 'seg_ros').symlink_to(ROOT / 'resource/seg_ros')
-    for path in (ROOT / 'package.xml', ROOT / 'config', *(ROOT / 'launch').iterdir()):
-        # `ros2 launch` does not look into a folder that is a link
-        (share / path.relative_to(ROOT)).symlink_to(path)
-    (prefix / 'lib/seg_ros').symlink_to(ROOT / 'resource/executables')
+    install(prefix)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('AMENT_PREFIX_PATH', str(prefix), prepend=os.pathsep)
         patch.setenv('PATH', str(Path(sys.executable).parent), prepend=os.pathsep)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What measures the node from outside: relay, traffic, rows, the transport's settings."""
+"""What measures the node from outside: relay, traffic, the transport's settings."""
 
 import platform
 import re
@@ -8,21 +8,16 @@ import subprocess
 import sys
 import time
 
-from node_fixtures import find, make_checkpoint, Peer, picture
+from node_fixtures import find, Peer, picture, until_heard
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.benchmark.rows import Row
-from seg_ros.inference.image_file import encode_image
-from seg_ros.inference.run_length import encode
-from seg_ros.nodes.probe import camera_rows, end_to_end_rows, transport_rows
+from seg_ros.nodes.probe import end_to_end_rows
 from seg_ros.nodes.processes import Helper, ProcessError, profile_environment, Program, traffic
 from seg_ros.nodes.trials import BOTH, transports
 
 PICTURE = picture(1, 36, 48)
-TORCH = {'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
 
 
 @pytest.fixture
@@ -40,19 +35,21 @@ def image_message(stamp: int, height: int, width: int) -> Image:
 
 
 def test_the_relay_answers_every_image_with_a_mask_of_its_stamp_and_size(peer):
+    greeting = image_message(0, 2, 2)
     sizes = {1: (24, 32), 2: (24, 32), 3: (60, 16), 4: (24, 32)}
     with Program('relay', {'cameras': ['east', 'west']}, {}):
         for camera in ('east', 'west'):
             masks = peer.listen(Image, f'/{camera}/segmentation/mask')
             publisher = peer.publisher(Image, f'/{camera}/image_raw')
-            time.sleep(0.5)  # until each knows the others
+            until_heard(lambda to=publisher: to.publish(greeting), masks)
             for stamp, size in sizes.items():
                 publisher.publish(image_message(stamp, *size))
                 mask = find(masks, (stamp, 0))
                 assert (mask.height, mask.width, mask.step) == (*size, size[1])
                 assert (mask.encoding, mask.header.frame_id) == ('mono8', f'frame {stamp}')
                 assert len(mask.data) == size[0] * size[1]
-            assert len(masks) == len(sizes)
+            came = [mask.header.stamp.sec for mask in masks]
+            assert [stamp for stamp in came if stamp] == list(sizes)
 
 
 @pytest.fixture(scope='module')
@@ -65,12 +62,13 @@ def message(tmp_path_factory):
 
 IMAGE, MASK = '/camera/image_raw', '/camera/segmentation/mask'
 DELAY = 120.0
+RATE = 4.0
 
 
 def meet(camera: Helper) -> None:
     """Wait until camera and relay have found each other."""
-    end = time.monotonic() + 20
-    while None in camera.call('ask', IMAGE, MASK, 2, 0.0, 0.2):
+    end = time.monotonic() + 60
+    while None in camera.call('ask', IMAGE, MASK, 2, 0.0, 1.0):
         assert time.monotonic() < end
 
 
@@ -80,7 +78,7 @@ def test_answers_are_timed_one_after_the_other(message):
     with Program('relay', parameters, {}), traffic(sent, [MASK], {}) as camera:
         meet(camera)
         start = time.monotonic()
-        times = camera.call('ask', IMAGE, MASK, 4, 0.05, 5.0)
+        times = camera.call('ask', IMAGE, MASK, 4, 0.05, 60.0)
         whole = 1e3 * (time.monotonic() - start)
         lost = camera.call('ask', '/nobody/image_raw', MASK, 2, 0.0, 0.05)
     assert lost == [None, None]
@@ -93,13 +91,14 @@ def test_answers_are_timed_one_after_the_other(message):
 def test_what_was_sent_and_what_was_heard_agree_by_stamps(message):
     topics = ['/traffic/a', '/traffic/b']
     with traffic(dict.fromkeys(topics, message), topics, {}) as both:
-        end = time.monotonic() + 20
-        while not all(both.call('hear', topics, 0.2).values()):
+        end = time.monotonic() + 60
+        while not all(both.call('hear', topics, 1.0).values()):
             both.call('send', topics, 1, 50.0)
             assert time.monotonic() < end
-        sent = both.call('send', topics, 5, 20.0)
-        time.sleep(0.1)  # only the last one is kept for who is slow
-        both.call('send', topics[:1], 2, 20.0)
+        both.call('hear', topics, 1.0)  # what came late
+        sent = both.call('send', topics, 5, RATE)
+        time.sleep(1 / RATE)  # only the last one is kept for who is slow
+        both.call('send', topics[:1], 2, RATE)
         heard = both.call('hear', topics, 1.0)
         assert both.call('hear', topics, 0.1) == {topic: [] for topic in topics}
     assert [len(heard[topic]) for topic in topics] == [7, 5]
@@ -107,7 +106,7 @@ def test_what_was_sent_and_what_was_heard_agree_by_stamps(message):
         (stamps, moments), (came, arrived) = np.array(sent[topic]).T, np.array(heard[topic]).T
         np.testing.assert_array_equal(stamps, came[:5])
         assert (np.diff(moments) > 0).all()
-        assert moments[-1] - moments[0] >= 0.95 * 4 / 20 * 1e9
+        assert moments[-1] - moments[0] >= 0.95 * 4 / RATE * 1e9
         assert (arrived[:5] > moments).all()
 
 
@@ -118,71 +117,6 @@ def test_a_process_that_fails_is_named():
         bad.call('hear', [], 0.0)
     with pytest.raises(ProcessError, match='process network; found that it has ended'):
         end_to_end_rows(PICTURE, [(36, 48)], model='/nowhere.safetensors', chosen=[BOTH])
-
-
-# Rows.
-
-
-def check(rows: list[dict], benchmark: str, count: int) -> list[Row]:
-    found = [Row(**row) for row in rows]
-    assert len(found) == count
-    for row in found:
-        assert row.benchmark == benchmark
-        assert row.inside and row.notes
-        assert 0 < row.latency_ms['p50'] <= row.latency_ms['p95'] <= row.latency_ms['p99']
-    return found
-
-
-def test_rows_of_transport():
-    labels = SampleDrive(seed=7, frames=1, size=(64, 48))[0][1]
-    sizes, chosen = [(24, 32), (48, 64)], ['default DDS', BOTH]
-    rows = check(
-        transport_rows(labels, sizes, chosen=chosen, frames=4, rate=50.0), 'transport', 15
-    )
-    sizes = [[24, 32], *4 * [[48, 64]]]
-    assert [row.image_size for row in rows] == 3 * sizes
-    lengths = [24 * 32 * 3, 48 * 64 * 3, 48 * 64]
-    lengths += [len(encode_image(labels, '.png')), encode(labels).size]
-    found = [re.search(r'; (\d+) bytes; 4 of 4 arrived$', row.notes)[1] for row in rows]
-    assert [int(length) for length in found] == 3 * lengths
-    kinds = [row.notes.split('; ')[1] for row in rows[::5]]
-    assert kinds == ['default DDS', BOTH, f'{BOTH}, memory given back']
-    for i, row in enumerate(rows):
-        assert row.baseline == 'default DDS'
-        assert row.ratio == pytest.approx(row.p50 / rows[i % 5].p50)
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    return str(make_checkpoint(tmp_path_factory.mktemp('weights') / 'small.safetensors', 1))
-
-
-def test_rows_from_end_to_end(checkpoint):
-    rows = end_to_end_rows(
-        PICTURE, [(36, 48)], model=checkpoint, parameters=TORCH, chosen=[BOTH], frames=3
-    )
-    node, relay, engine = check(rows, 'end_to_end', 3)
-    for row in (node, engine):
-        assert (row.network, row.backend, row.precision) == (checkpoint, 'torch', 'fp32')
-        assert (list(row.input_size), row.image_size) == ([96, 128], [36, 48])
-        assert row.resize
-    assert node.ratio == pytest.approx(node.p50 / (relay.p50 + engine.p50))
-    assert node.notes.endswith('3 of 3 arrived') and relay.notes.endswith('3 of 3 arrived')
-    assert 50 < node.memory_mb < 4000
-
-
-def test_rows_of_cameras(checkpoint):
-    rows = camera_rows(
-        PICTURE, [2], size=(36, 48), model=checkpoint, parameters=TORCH, rate=4.0, seconds=1.0
-    )
-    (row,) = check(rows, 'cameras', 1)
-    assert (row.cameras, row.timing) == (2, 'throughput')
-    answered = [float(rate) for rate in re.findall(r'([\d.]+)/s of', row.notes)]
-    assert len(answered) == 2 and sum(answered) == row.fps
-    assert 0 < row.fps <= 8
-    assert float(re.search(r'fairness ([\d.]+)', row.notes)[1]) == pytest.approx(
-        min(answered) / max(answered), abs=0.01
-    )
 
 
 # Settings.

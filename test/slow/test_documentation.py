@@ -4,72 +4,30 @@
 The README and doc/: every command of every shell block runs, in the order of its page.
 
 A page's commands run in a folder of its own, which has what a clone of the repository has. What no
-test can run is in one list, `NOT_RUN`, with the reason. `# exits with 1` after a command says
-which exit code is right, where it is not 0.
+test can run is in one list, `NOT_RUN` of `pages`, with the reason. `# exits with 1` after a
+command says which exit code is right, where it is not 0.
 """
 
-import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 import contextlib
-import importlib
-import importlib.util
 import os
 from pathlib import Path
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from typing import NamedTuple
 
 from import_fixtures import load_pair, make_weights
+from installation import install
+from pages import Command, commands, GOES_ON, NOT_RUN, PAGES, ROOT
 import pytest
 import torch
 
-from seg_ros import tools
-from seg_ros.__main__ import verbs
-
-ROOT = Path(__file__).parents[2]
-GOES_ON = {
-    'doc/compression.md': 'doc/own_data_set.md',
-    'doc/own_weights.md': 'doc/own_data_set.md',
-}
-"""Pages that need what another one has made, and say so."""
-
-PAGES = [
-    'README.md',
-    *sorted(
-        (f'doc/{path.name}' for path in (ROOT / 'doc').glob('*.md')),
-        key=lambda page: (GOES_ON.get(page, page), page in GOES_ON, page),
-    ),
-]
-
-OF_ROS_ALONE = {'doc/viewers.md', 'doc/distributions.md', 'doc/reliability.md'}
-"""Pages that name none of our commands but the node."""
-
-SECONDS = 120
+SECONDS = 300
 STARTED_AFTER = 3
 """Seconds after which what says nothing has started."""
-
-NOT_RUN = {
-    'cd seg_ros': 'every page begins in a folder like it',
-    r'(source|mkdir|git|rosdep|python3 -m venv|pip|python -m colcon|\.) ': (
-        "needs Ubuntu's ROS 2; what colcon builds is tested in test_package"
-    ),
-    r'ros2 launch seg_ros segment\.launch\.py cameras:=front,rear': 'needs two cameras, and RViz',
-    'sudo apt': 'changes the machine',
-    'ros2 run v4l2_camera': 'needs a camera',
-    'ros2 bag': 'rosbag2 is not on PyPI',
-    'ros2 launch foxglove_bridge': 'Foxglove is not on PyPI',
-    'rviz2': 'RViz is not on PyPI',
-    r'python -m seg_ros train .*_camvid\.yaml': 'takes hours; test_train_command takes moments',
-    'python -m seg_ros evaluate --model runs/bisenetv2_camvid/': 'needs what those hours make',
-    r'python -m seg_ros study .*--dataset camvid': 'trains for hours; test_study takes moments',
-    '.*--dataset cityscapes --root CITYSCAPES': 'Cityscapes may not be passed on',
-}
-"""Patterns of commands' beginnings, and why those are not run."""
 
 NODE = (
     r'(OMP_\w+=\w+ )?ros2 launch seg_ros segment|'
@@ -94,31 +52,6 @@ STAND_INS = {
     'page/.venv/bin/segmentation_node': 'exec {executables}/segmentation_node "$@"',
 }
 """Scripts: `ros2 run` where there is no ros2, and the environment that `make venv` makes."""
-
-
-class Command(NamedTuple):
-    """A command of a page, and the line it begins in."""
-
-    page: str
-    line: int
-    text: str
-
-
-def commands(page: str) -> Iterator[Command]:
-    """Yield the commands of a page's ```bash blocks; backslash and here-document join lines."""
-    lines = enumerate((ROOT / page).read_text(encoding='utf-8').splitlines(), 1)
-    for _, line in lines:
-        opened = re.fullmatch(r'( *)```bash', line)
-        while opened and (block := next(lines))[1] != f'{opened[1]}```':
-            number, text = block[0], block[1].removeprefix(opened[1])
-            document = re.search(r"<<'(\w+)'", text)
-            while text.endswith('\\') or (document and not text.endswith(f'\n{document[1]}')):
-                text += '\n' + next(lines)[1].removeprefix(opened[1])
-            if text.strip():
-                yield Command(page, number, text)
-
-
-COMMANDS = [command for page in PAGES for command in commands(page)]
 
 
 def kind_of(text: str, patterns: Iterable[str]) -> str | None:
@@ -212,15 +145,7 @@ def kill(process: subprocess.Popen, number: int) -> None:
 def installation(tmp_path_factory):
     """Install this checkout, by links, where ros2 looks for packages."""
     prefix = tmp_path_factory.mktemp('prefix')
-    packages = prefix / 'share/ament_index/resource_index/packages'
-    share = prefix / 'share/seg_ros'
-    for folder in (packages, share / 'launch', prefix / 'lib'):
-        folder.mkdir(parents=True)
-    (packages / 'seg_ros').symlink_to(ROOT / 'resource/seg_ros')
-    for path in (ROOT / 'package.xml', ROOT / 'config', *(ROOT / 'launch').iterdir()):
-        # `ros2 launch` does not look into a folder that is a link
-        (share / path.relative_to(ROOT)).symlink_to(path)
-    (prefix / 'lib/seg_ros').symlink_to(ROOT / 'resource/executables')
+    install(prefix)
     return prefix
 
 
@@ -316,63 +241,3 @@ def test_commands_of_the_pages_run_in_their_order(shells, command):
         assert 'Traceback' not in shown
         assert 'Set parameter successful' in shown or not text.startswith('ros2 param set')
     shell.broken = None
-
-
-def test_each_reason_not_to_run_has_its_commands():
-    for pattern in NOT_RUN:
-        assert any(re.match(pattern, c.text) for c in COMMANDS), f'nothing begins with {pattern}'
-
-
-# What is not run can still be looked at.
-
-
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(verb)
-    importlib.import_module(f'{tools.__name__}.{verb}').add_arguments(parser)
-    parser.add_argument('--json')
-    return parser
-
-
-@pytest.mark.parametrize('page', PAGES)
-def test_commands_have_the_arguments_that_they_are_given(page):
-    """Those in running text and in tables, too."""
-    text = (ROOT / page).read_text(encoding='utf-8').replace('\\\n', '')
-    found = re.findall(r'(?:-m|ros2 run) seg_ros (\w+)([^`\n#|&>]*)', text)
-    for verb, arguments in found:
-        if verb not in ('VERB', 'segmentation_node') and '...' not in arguments:
-            parser_of(verb).parse_args(shlex.split(arguments))
-    assert found or page in OF_ROS_ALONE
-
-
-@pytest.mark.parametrize('page', PAGES)
-def test_what_is_linked_exists(page):
-    text = (ROOT / page).read_text(encoding='utf-8')
-    for target in re.findall(r'\]\(([^)]+)\)', text):
-        path, _, heading = target.partition('#')
-        assert '://' not in path, 'an address may be gone tomorrow'
-        linked = (ROOT / page).parent / path if path else ROOT / page
-        assert linked.is_file(), target
-        assert not heading or heading in anchors(linked), target
-    for name in re.findall(r'config/training/\w+\.yaml', text):
-        assert (ROOT / name).is_file(), name
-
-
-def anchors(path: Path) -> set[str]:
-    """Return what headings are linked by: in small letters, with dashes, without punctuation."""
-    headings = re.findall(r'^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
-    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
-
-
-def test_the_readme_begins_with_a_picture_and_has_every_page_and_verb():
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    assert readme.index('![') < readme.index('\n- ') < readme.index('\n## ')
-    listed = re.findall(r'^\| `(\w+)', readme[readme.index('\n## Commands') :], re.MULTILINE)
-    assert set(verbs()) <= set(listed)
-    assert all(f'({page})' in readme for page in PAGES[1:])
-
-
-def test_what_an_integration_server_shall_run_is_run_here():
-    text = (ROOT / 'doc/bag.md').read_text(encoding='utf-8')
-    runs = re.findall(r'^ *(?:- )?run: (ros2 .*)$', text, re.MULTILINE)
-    assert runs
-    assert set(runs) <= {command.text for command in COMMANDS}

@@ -9,17 +9,15 @@ SEG_ROS_SOAK_SECONDS is how long the random part lasts, 120 by default and 1200 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 import os
 from pathlib import Path
 import random
 import shutil
 from statistics import median
-from threading import Event, Thread
 from time import monotonic, sleep
 
-from fault_fixtures import LOAD_PERIOD, Rig, SMALL, TestCamera
-from node_fixtures import BEST_EFFORT, make_checkpoint, picture, stamped, wait_until
+from fault_fixtures import load, models_fixture, Rig, SMALL, TestCamera  # noqa: F401
+from node_fixtures import BEST_EFFORT, picture, stamped, wait_until
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
@@ -50,13 +48,6 @@ OUTPUTS = {
 }
 
 
-@pytest.fixture(scope='module')
-def models(tmp_path_factory):
-    """Two networks that disagree."""
-    folder = tmp_path_factory.mktemp('models')
-    return [make_checkpoint(folder / f'{seed}.safetensors', seed) for seed in (1, 2)]
-
-
 @pytest.fixture
 def rig(tmp_path, models) -> Iterator[Rig]:
     model = Path(shutil.copy(models[0], tmp_path / 'network.safetensors'))
@@ -64,27 +55,6 @@ def rig(tmp_path, models) -> Iterator[Rig]:
         yield rig
     assert rig.segments
     assert not [path for path in rig.segments if path.exists()]
-
-
-@contextmanager
-def load(rig: Rig, name: str, image: np.ndarray) -> Iterator[None]:
-    """Publish an image all the while, with a publisher of its own."""
-    over = Event()
-    publisher = rig.peer.node.create_publisher(Image, f'/{name}/image_raw', 10)
-
-    def send() -> None:
-        while not over.is_set():
-            publisher.publish(stamped(image))
-            sleep(LOAD_PERIOD)
-
-    thread = Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        rig.peer.node.destroy_publisher(publisher)
 
 
 class Resources:
@@ -120,7 +90,7 @@ def test_two_hundred_lifecycle_cycles_leak_nothing(rig):
     front = rig.cameras['front']
     resources = Resources(rig)
     expected = rig.segmenter.predict(DIM).labels
-    with load(rig, 'front', DIM):
+    with load(front, DIM):
         for cycle in range(CYCLES):
             assert rig.change('deactivate')
             if cycle % 10 == 9:
@@ -168,7 +138,7 @@ def test_fifty_model_swaps_under_load_show_no_other_masks(rig, models):
         shutil.copy(models[0], rig.model)
         resources.take()
         front.masks.clear()
-        with load(rig, 'front', DIM):
+        with load(front, DIM):
             for swap in range(1, 11):
                 now = swap % 2
                 if swap <= 5:
@@ -288,7 +258,9 @@ class Soak:
         """Let the engine fail for a while; the node must come back by itself."""
         rig, times = self._rig, self._random.choice([1, 2, 3, 4])
         front = rig.cameras['front']
-        rig.break_it(self._random.choice(['throw', 'nan', 'memory', 'gone']), times=times)
+        rig.break_it(
+            self._random.choice(['throw', 'nan', 'memory', 'gone']), times=times, lately=1.0
+        )
         for _ in range(times):
             front.send(DIM)
             sleep(0.05)
@@ -300,7 +272,7 @@ class Soak:
             sleep(0.05)
             return len(front.masks) > masks
 
-        assert wait_until(answered, 40)
+        assert wait_until(answered)
         response = rig.reload()  # ends a fallback, whose precision may be another
         assert response.success, response.message
 
@@ -317,7 +289,7 @@ class Soak:
             sleep(0.05)
             return len(camera.masks) > masks
 
-        assert wait_until(answered, 40)
+        assert wait_until(answered)
         # Following the publishers' reliability it subscribes anew, and might miss the next image.
         sleep(1.2)
 
@@ -339,12 +311,12 @@ class Soak:
 
 def test_soak(rig, models):
     print(f'SEG_ROS_SOAK_SEED={SEED}')
-    soak, resources = Soak(rig, models, SEED), Resources(rig)
-    with load(rig, 'rear', LOAD):
+    soak, resources, rear = Soak(rig, models, SEED), Resources(rig), rig.cameras['rear']
+    with load(rear, LOAD):
         soak.warm_up()
     start, done = monotonic(), []
     for i in range(9):
-        with load(rig, 'rear', LOAD):
+        with load(rear, LOAD):
             while monotonic() < start + SECONDS * i / 8:
                 done.append(soak.step())
                 print(done[-1])

@@ -63,7 +63,9 @@ def test_of_a_cut_file_what_precedes_the_cut_is_read(tmp_path, kind):
     last = storage_files(path)[-1]
     content = last.read_bytes()
     lengths = []
-    for cut in np.linspace(len(content) - 1, 0, 20).astype(int):
+    # What bzip2 compressed is slow to read.
+    cuts = 7 if kind == 'ros1_bz2' else 20
+    for cut in np.linspace(len(content) - 1, 0, cuts).astype(int):
         last.write_bytes(content[:cut])
         try:
             messages, first, damage = read(path)
@@ -76,7 +78,7 @@ def test_of_a_cut_file_what_precedes_the_cut_is_read(tmp_path, kind):
     assert lengths == sorted(lengths, reverse=True)
     chunked = kind.startswith('ros1') or kind in ('mcap', 'mcap_chunk_zstd', 'mcap_message_zstd')
     assert lengths[0] >= (80 if chunked else 60)
-    assert lengths[6] >= 30
+    assert lengths[cuts // 3] >= 30
     assert lengths[-1] == (40 if 'split' in kind else 0)
 
 

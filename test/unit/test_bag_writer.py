@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of any recording, written again: content, type and QoS are what they were."""
 
-from pathlib import Path
-import subprocess
-import sys
+import re
 
 from bag_files import KINDS, write_bag
+from full_disk import full_disk
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
@@ -216,21 +215,14 @@ def test_what_is_written_may_be_recorded_at_another_time(tmp_path):
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     """A limit on the size of files stands for it."""
-    code = (
-        'import resource, sys, numpy as np\n'
-        'from seg_ros.evaluation.bags.writer import BagWriter\n'
-        'resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n'
-        'with BagWriter(sys.argv[1]) as writer:\n'
-        '    for i in range(4):\n'
-        '        image = np.zeros((480, 640, 3), np.uint8)\n'
-        '        writer.write_image("/image", image, i + 1, "camera", "rgb8")\n'
-    )
-    found = subprocess.run(
-        [sys.executable, '-c', code, tmp_path / 'bag'],
-        capture_output=True, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert found.returncode == 1
-    assert f"Make room there, or choose another place, and repeat: '{tmp_path / 'bag'}'" in (
-        found.stderr
-    )
+    message = f"Make room there, or choose another place, and repeat: '{tmp_path / 'bag'}'"
+
+    def write():
+        with BagWriter(tmp_path / 'bag') as writer:
+            for i in range(4):
+                image = np.zeros((480, 640, 3), np.uint8)
+                writer.write_image('/image', image, i + 1, 'camera', 'rgb8')
+
+    with full_disk(2**20), pytest.raises(OSError, match=re.escape(message)):
+        write()
     assert not list(tmp_path.iterdir())

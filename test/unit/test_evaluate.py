@@ -5,19 +5,25 @@
 from __future__ import annotations
 
 from itertools import product
-import json
-import os
 from pathlib import Path
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 
 import cv2
-from dataset_layouts import write_cityscapes
 import numpy as np
 import pytest
+from small_evaluations import (
+    evaluate,
+    floats,
+    IMAGES,
+    pictures,
+    result_of,
+    run,
+    SIZE,
+    write_data,
+    write_network,
+)
 import torch
 
 from seg_ros.__main__ import main
@@ -28,41 +34,19 @@ from seg_ros.evaluation.cityscapes import instance_files, read_instances, write_
 from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
 from seg_ros.evaluation.reports.dataset_report import confusions, error_map, Gallery, SHOWN
 from seg_ros.evaluation.scores import Scores
-from seg_ros.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from seg_ros.inference.image_file import read_image, write_image
+from seg_ros.inference.checkpoint import load_checkpoint
+from seg_ros.inference.image_file import write_image
 from seg_ros.inference.labels import CITYSCAPES, LabelSet
 from seg_ros.inference.preprocessing import resize
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.models import build_model
-from seg_ros.tools import evaluate
-
-IMAGES = 5
-SIZE = (64, 96)
+from seg_ros.tools import evaluate as evaluate_tool
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 
-def run(*arguments: object) -> int:
-    return main(['evaluate', *map(str, arguments), '--device', 'cpu', '--precision', 'fp32'])
-
-
 @pytest.fixture(scope='module')
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cityscapes(
-        tmp_path_factory.mktemp('cityscapes'), ('val', 'test'), IMAGES, (SIZE[1], SIZE[0])
-    )
-
-
-def write_network(path: Path, labels: LabelSet) -> Path:
-    """Write a network with random weights that uses most of its classes."""
-    torch.manual_seed(2)
-    spec = {'name': 'bisenetv2', 'num_classes': len(labels), 'head_width': 8, 'alpha': 0.25}
-    network = build_model(spec)
-    with torch.no_grad():
-        for _ in range(10):
-            network.train()(torch.randn(2, 3, *SIZE))
-    save_checkpoint(path, Checkpoint(network.eval(), spec, labels, SIZE))
-    return path
+    return write_data(tmp_path_factory.mktemp('cityscapes'))
 
 
 @pytest.fixture(scope='module')
@@ -72,20 +56,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def evaluated(root: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of an evaluation's result.json, report.html and submission."""
-    out = tmp_path_factory.mktemp('evaluated')
-    files = ('--json', out / 'result.json', '--report', out / 'report.html')
-    files += ('--submission', out / 'submission')
-    assert run('--dataset', 'cityscapes', '--root', root, '--model', model, *files) == 0
-    return out
-
-
-def result_of(folder: Path) -> dict:
-    return json.loads((folder / 'result.json').read_text())
-
-
-def floats(scores: dict[str, float | None]) -> list[float]:
-    return [np.nan if score is None else score for score in scores.values()]
+    return evaluate(root, model, tmp_path_factory.mktemp('evaluated'))
 
 
 # Cityscapes' own scripts
@@ -216,31 +187,36 @@ def test_without_instance_files_there_is_no_iiou(root, model, tmp_path, capsys) 
 # Boundary F-score
 
 
-def outline(labels: np.ndarray, valid: np.ndarray, c: int) -> np.ndarray:
-    """Return the places, (N, 2), of a class's boundary pixels, one by one."""
-    places = []
+def outlines(labels: np.ndarray, valid: np.ndarray, classes: int) -> list[np.ndarray]:
+    """Return the places, (N, 2), of each class's boundary pixels, one by one."""
+    places: list[list] = [[] for _ in range(classes)]
     height, width = labels.shape
+    labels, valid = labels.tolist(), valid.tolist()
     for y, x in product(range(height), range(width)):
-        around = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
-        inside = [(v, u) for v, u in around if 0 <= v < height and 0 <= u < width]
-        if labels[y, x] == c and valid[y, x]:
-            places += [(y, x)] * any(valid[p] and labels[p] != c for p in inside)
-    return np.array(places, float).reshape(-1, 2)
+        c = labels[y][x]
+        if valid[y][x] and c < classes:
+            around = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
+            inside = [(v, u) for v, u in around if 0 <= v < height and 0 <= u < width]
+            places[c] += [(y, x)] * any(valid[v][u] and labels[v][u] != c for v, u in inside)
+    return [np.array(found, float).reshape(-1, 2) for found in places]
 
 
 def boundary_by_hand(pairs: list, classes: int) -> list[float]:
     means = []
+    edges = [
+        (truth.shape, *(outlines(labels, truth != 255, classes) for labels in (truth, guess)))
+        for guess, truth in pairs
+    ]
     for c in range(classes):
         scores = []
-        for guess, truth in pairs:
-            valid = truth != 255
-            true, found = outline(truth, valid, c), outline(guess, valid, c)
+        for shape, all_true, all_found in edges:
+            true, found = all_true[c], all_found[c]
             if not len(true):
                 continue
             if not len(found):
                 scores.append(0.0)
                 continue
-            reach = TOLERANCE * np.sqrt(truth.shape[0] ** 2 + truth.shape[1] ** 2)
+            reach = TOLERANCE * np.sqrt(shape[0] ** 2 + shape[1] ** 2)
             near = np.sqrt(((true[:, None] - found[None]) ** 2).sum(2)) <= reach
             precision, recall = near.any(0).mean(), near.any(1).mean()
             scores.append(2 * precision * recall / (precision + recall) if precision else 0.0)
@@ -340,40 +316,7 @@ def test_the_result_says_what_was_used(evaluated, model) -> None:
     assert used == ['cityscapes', 'val', [1.0], False]
 
 
-def test_two_processes_find_what_one_does(root, model, evaluated, tmp_path) -> None:
-    files = ['--json', 'result.json', '--report', 'report.html', '--submission', 'submission']
-    command = ['--dataset', 'cityscapes', '--root', root, '--model', model, *files]
-    project = str(Path(__file__).parents[2])
-    result = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
-         '-m', 'seg_ros', 'evaluate', *map(str, command), '--device', 'cpu',
-         '--precision', 'fp32'],
-        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': project, 'OMP_NUM_THREADS': '1'},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count('mIoU') == 1
-    found, expected = result_of(tmp_path), result_of(evaluated)
-    assert found['confusion_matrix'] == expected['confusion_matrix']
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        if isinstance(value, dict):
-            assert found[name].keys() == value.keys()
-            np.testing.assert_allclose(floats(found[name]), floats(value), rtol=1e-12)
-        elif isinstance(value, float):
-            assert found[name] == pytest.approx(value, rel=1e-12), name
-        else:
-            assert found[name] == value, name
-    for path in (evaluated / 'submission').iterdir():
-        assert (tmp_path / 'submission' / path.name).read_bytes() == path.read_bytes()
-    assert pictures(tmp_path / 'report.html') == pictures(evaluated / 'report.html')
-
-
 # The report
-
-
-def pictures(page: Path) -> list[str]:
-    return re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page.read_text())
 
 
 def test_report_shows_scores_and_frames(evaluated) -> None:
@@ -428,24 +371,6 @@ def test_gallery_keeps_few_small_frames_of_many() -> None:
         assert frame.source == f'{list(scores).index(frame.score)}.png'
         assert frame.image.shape == (240, 480, 3)
         assert frame.truth.shape == frame.predicted.shape == (240, 480)
-
-
-@pytest.mark.skipif(not shutil.which('chromium'), reason='chromium is not installed')
-def test_report_in_a_browser(evaluated, tmp_path) -> None:
-    options = (
-        'headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking '
-        f'enable-logging=stderr user-data-dir={tmp_path} window-size=1366,4000 hide-scrollbars '
-        f'screenshot={tmp_path}/page.png'
-    )
-    page = (evaluated / 'report.html').as_uri()
-    command = ['chromium', *(f'--{option}' for option in options.split()), page]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert 'CONSOLE' not in result.stderr
-    shot = read_image(tmp_path / 'page.png').astype(int)
-    assert shot.shape == (4000, 1366, 3)
-    assert (shot[:, :5] == 255).all() and (shot[:, -5:] == 255).all(), 'wider than the window'
-    wrong = (np.abs(shot - (214, 39, 40)).max(2) < 25).sum()
-    assert wrong > 2000, 'no error maps'
 
 
 # What cannot be evaluated
@@ -520,4 +445,4 @@ def test_what_cannot_be_done_is_said(root, model, arguments, message, capsys) ->
 
 
 def test_every_data_set_can_be_named() -> None:
-    assert set(evaluate.DATASETS) == set(DATASETS)
+    assert set(evaluate_tool.DATASETS) == set(DATASETS)

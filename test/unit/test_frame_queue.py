@@ -58,7 +58,7 @@ def test_take_waits_for_a_frame(queue):
     sleep(0.05)
     assert not taken
     queue.put('front', 1)
-    worker.join(5)
+    worker.join(60)
     assert taken == [{'front': 1}]
 
 
@@ -67,7 +67,7 @@ def test_closing_releases_who_waits_and_drops_what_waits(queue):
     worker = Thread(target=lambda: taken.append(queue.take()))
     worker.start()
     assert queue.close() == []
-    worker.join(5)
+    worker.join(60)
     assert queue.put('front', 1), 'not said to be lost'
     assert taken == [None]
     assert queue.take() is None
@@ -102,6 +102,6 @@ def test_between_threads_the_last_frame_always_arrives_and_frames_never_go_back(
     while seen[-1:] != [last]:
         sleep(0.001)
     queue.close()
-    worker.join(5)
+    worker.join(60)
     assert seen == sorted(seen)
     assert len(seen) + replaced == last + 1

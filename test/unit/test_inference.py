@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from functools import cache
 import json
 from pathlib import Path
 import pickle
@@ -40,29 +42,34 @@ from seg_ros.inference.overlay import colorize
 from seg_ros.inference.preprocessing import Preprocessing, resize
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.inference.video_file import read_video, video_rate, VideoWriter
-from seg_ros.models import build_model
+from seg_ros.models import build_model, SegmentationNetwork
 
 LABELS = LabelSet(
     ('road', 'car', 'sky', 'tree'), ((10, 20, 30), (200, 0, 0), (0, 0, 250), (0, 99, 0))
 )
 SMALL = {'name': 'bisenetv2', 'num_classes': 4, 'head_width': 8, 'booster_width': 8, 'alpha': 0.25}
 SIZE = (48, 64)
-
+TORCH = {'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 
-def small_checkpoint(spec: dict = SMALL, **changes) -> Checkpoint:
+@cache
+def small_network() -> SegmentationNetwork:
     """Return a small network with random weights that uses all of its classes."""
     torch.manual_seed(3)
-    network = build_model(spec)
+    network = build_model(SMALL)
     with torch.no_grad():
         # As after training: statistics that fit, and logits that differ.
         network.train()
         for _ in range(20):
             network(torch.randn(2, 3, *SIZE))
-    facts = {'architecture': dict(spec), 'labels': LABELS, 'input_size': SIZE}
-    return Checkpoint(network=network.eval(), **{**facts, **changes})
+    return network.eval()
+
+
+def small_checkpoint(**changes) -> Checkpoint:
+    facts = {'architecture': dict(SMALL), 'labels': LABELS, 'input_size': SIZE}
+    return Checkpoint(network=deepcopy(small_network()), **{**facts, **changes})
 
 
 def picture(seed: int, height: int, width: int) -> np.ndarray:
@@ -82,7 +89,7 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def segmenter(checkpoint_path: Path) -> Segmenter:
-    return Segmenter(checkpoint_path, device='cpu', precision='fp32')
+    return Segmenter(checkpoint_path, **TORCH)
 
 
 # Preprocessing
@@ -214,14 +221,12 @@ def test_labels_have_the_images_own_size(
 
 def test_input_size_can_be_chosen(checkpoint_path: Path) -> None:
     image = picture(2, 80, 96)
-    chosen = Segmenter(
-        checkpoint_path, input_height=80, input_width=96, device='cpu', precision='fp32'
-    )
+    chosen = Segmenter(checkpoint_path, input_height=80, input_width=96, **TORCH)
     assert chosen.input_size == (80, 96)
     assert_labels(chosen.predict(image).labels, probabilities(checkpoint_path, image))
-    assert Segmenter(checkpoint_path, input_width=80).input_size == (48, 80)
+    assert Segmenter(checkpoint_path, input_width=80, **TORCH).input_size == (48, 80)
     with pytest.raises(ValueError, match=r'expected.*found'):
-        Segmenter(checkpoint_path, input_height=-1)
+        Segmenter(checkpoint_path, input_height=-1, **TORCH)
 
 
 def test_several_images_equal_one_by_one(segmenter: Segmenter) -> None:
@@ -327,14 +332,13 @@ def test_channel_order_of_the_network_is_kept(tmp_path: Path) -> None:
             first[name].copy_(first[name].flip(1))
     save_checkpoint(tmp_path / 'bgr.safetensors', bgr)
     image = picture(6, *SIZE)
-    options = {'device': 'cpu', 'precision': 'fp32'}
-    expected = Segmenter(rgb, **options).predict(image).labels
-    found = Segmenter(tmp_path / 'bgr.safetensors', **options).predict(image).labels
+    expected = Segmenter(rgb, **TORCH).predict(image).labels
+    found = Segmenter(tmp_path / 'bgr.safetensors', **TORCH).predict(image).labels
     assert (found == expected).mean() > 0.999
 
 
 def test_half_precision_agrees_on_most_pixels(segmenter: Segmenter, checkpoint_path: Path) -> None:
-    half = Segmenter(checkpoint_path, device='cpu', precision='bf16')
+    half = Segmenter(checkpoint_path, **{**TORCH, 'precision': 'bf16'})
     image = picture(7, 96, 128)
     expected = segmenter.predict(image, confidence=True)
     found = half.predict(image, confidence=True)
@@ -345,7 +349,7 @@ def test_half_precision_agrees_on_most_pixels(segmenter: Segmenter, checkpoint_p
 
 
 def test_attributes_say_what_runs(checkpoint_path: Path) -> None:
-    chosen = Segmenter(str(checkpoint_path), device='auto', precision='auto')
+    chosen = Segmenter(str(checkpoint_path), device='auto', backend='torch', precision='auto')
     assert chosen.device == ('cuda' if torch.cuda.is_available() else 'cpu')
     assert chosen.precision in ('fp32', 'bf16', 'fp16')
     assert chosen.labels == LABELS
@@ -375,7 +379,7 @@ def test_no_cuda_is_an_error_not_a_fallback(checkpoint_path: Path) -> None:
 def test_a_checkpoint_in_memory_stays_as_it_is() -> None:
     checkpoint = small_checkpoint()
     before = {name: t.clone() for name, t in checkpoint.network.state_dict().items()}
-    Segmenter(checkpoint, device='cpu', precision='bf16')
+    Segmenter(checkpoint, **{**TORCH, 'precision': 'bf16'})
     for name, tensor in checkpoint.network.state_dict().items():
         assert tensor.dtype == before[name].dtype, f'{name} became {tensor.dtype}'
         assert torch.equal(tensor, before[name]), name
@@ -637,7 +641,7 @@ def test_shipped_networks_run_and_say_where_they_are_from(name: str) -> None:
     assert shipped.training['terms']
     assert all(t.isfinite().all() for t in shipped.network.state_dict().values())
     image = picture(8, 120, 160)
-    labels = Segmenter(name, input_height=96, input_width=128).predict(image).labels
+    labels = Segmenter(name, input_height=96, input_width=128, **TORCH).predict(image).labels
     assert labels.shape == (120, 160)
     assert labels.max() < len(shipped.labels)
 

@@ -4,43 +4,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 import json
-import os
 from pathlib import Path
 import re
 
 import numpy as np
 import pytest
+from quantization_fixtures import calibrated, check_rounding, same_labels
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 import torch
 from torch import nn, Tensor
 
 from seg_ros.__main__ import main
-from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
 from seg_ros.inference.checkpoint import (
     add_ranges,
     Checkpoint,
     CheckpointError,
-    find_checkpoint,
     load_checkpoint,
     save_checkpoint,
-    shipped_models,
 )
 from seg_ros.inference.deployed import Deployed
 from seg_ros.inference.image_file import write_image
-from seg_ros.inference.labels import CAMVID as CAMVID_LABELS
 from seg_ros.inference.labels import LabelSet
-from seg_ros.inference.preprocessing import Preprocessing, resize
+from seg_ros.inference.preprocessing import Preprocessing
 from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
-from seg_ros.inference.segmenter import Segmenter
 from seg_ros.models import build_model, SegmentationNetwork
 from seg_ros.tools.sample_drive import write_drive
 
-CAMVID = os.environ.get('SEG_ROS_CAMVID')
 LABELS = LabelSet(('road', 'car'), ((10, 20, 30), (200, 0, 0)))
 SPEC = {'name': 'bisenetv2', 'num_classes': 2, 'head_width': 8, 'booster_width': 8, 'alpha': 0.25}
 SIZE = (48, 64)
@@ -180,85 +172,8 @@ def test_without_ranges_the_message_names_the_remedy(by_hand: Checkpoint) -> Non
 # Networks that were trained
 
 
-@pytest.fixture(scope='module', params=shipped_models())
-def shipped(request: pytest.FixtureRequest) -> Checkpoint:
-    """Return a shipped network, calibrated on other frames of the drive than are judged."""
-    checkpoint = load_checkpoint(find_checkpoint(request.param))
-    ranges = calibrate(checkpoint, frames(checkpoint, range(0, 20, 5)))
-    return replace(checkpoint, activation_ranges=ranges)
-
-
-def frames(checkpoint: Checkpoint, indices: range) -> list[Tensor]:
-    height, width = checkpoint.input_size
-    drive = SampleDrive(seed=1, frames=50, size=(width, height))
-    return [torch.from_numpy(drive[i][0]).unsqueeze(0) for i in indices]
-
-
-def same_labels(a: Tensor, b: Tensor) -> float:
-    return float((a.argmax(1) == b.argmax(1)).float().mean())
-
-
-def test_rounding_keeps_the_labels(shipped: Checkpoint) -> None:
-    deployed = Deployed(shipped)
-    quantized = quantize(deployed, shipped.activation_ranges)
-    symmetric = quantize(deployed, shipped.activation_ranges, symmetric=True)
-    (image,) = frames(shipped, range(30, 31))
-    with torch.inference_mode():
-        expected = deployed(image)
-        for network in (quantized, symmetric):
-            found = network(image)
-            assert same_labels(found, expected) > 0.98
-            # It does something at all.
-            assert 0.002 < (found - expected).norm() / expected.norm() < 0.1
-
-
-@pytest.mark.filterwarnings('ignore')  # tracing warns of sizes that become constants
-def test_openvino_computes_it_in_integers(shipped: Checkpoint) -> None:
-    openvino = pytest.importorskip('openvino', reason='OpenVINO is not installed')
-    quantized = quantize(Deployed(shipped), shipped.activation_ranges)
-    (image,) = frames(shipped, range(30, 31))
-    model = openvino.convert_model(
-        quantized, example_input=image, input=[(tuple(image.shape), np.uint8)]
-    )
-    settings = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    compiled = openvino.Core().compile_model(model, 'CPU', settings)
-    with torch.inference_mode():
-        expected = quantized(image)
-    found = torch.from_numpy(next(iter(compiled(image.numpy()).values())))
-    assert same_labels(found, expected) > 0.98
-    assert (found - expected).norm() < 0.05 * expected.norm()
-    types = [
-        node.get_rt_info()['runtimePrecision'].astype(str)
-        for node in compiled.get_runtime_model().get_ops()
-        if 'Convolution' in node.get_rt_info()['layerType'].astype(str)
-    ]
-    integers = [name for name in types if name in ('i8', 'u8')]
-    assert len(integers) == len(shipped.activation_ranges)
-    assert len(types) - len(integers) == 2  # those that see the image
-
-
-@pytest.mark.skipif(CAMVID is None, reason='SEG_ROS_CAMVID does not name the folder of CamVid')
-@pytest.mark.parametrize('model', shipped_models())
-def test_scores_on_camvid_stay(model: str) -> None:
-    pytest.importorskip('openvino', reason='OpenVINO is not installed')
-    checkpoint = load_checkpoint(find_checkpoint(model))
-    train, val = camvid(CAMVID, 'train'), camvid(CAMVID, 'val')
-    seen = [
-        resize(torch.from_numpy(train[i][0]).unsqueeze(0), checkpoint.input_size)
-        for i in range(0, len(train), 16)
-    ]
-    checkpoint = replace(checkpoint, activation_ranges=calibrate(checkpoint, seen))
-    options = {'device': 'cpu', 'backend': 'openvino'}
-    segmenters = [Segmenter(checkpoint, precision=p, **options) for p in ('fp32', 'int8')]
-    matrices = [ConfusionMatrix(len(CAMVID_LABELS)) for _ in segmenters]
-    same = []
-    for image, truth in (val[i] for i in range(len(val))):
-        predicted = [segmenter.predict(image).labels for segmenter in segmenters]
-        same.append((predicted[0] == predicted[1]).mean())
-        for matrix, labels in zip(matrices, predicted):
-            matrix.update(labels, truth)
-    assert np.mean(same) > 0.99
-    assert matrices[1].miou() == pytest.approx(matrices[0].miou(), abs=0.005)
+def test_rounding_keeps_the_labels() -> None:
+    check_rounding(calibrated('bisenetv2_camvid', (120, 160)))
 
 
 # In a checkpoint

@@ -4,9 +4,7 @@
 
 from dataclasses import asdict, fields
 import json
-import os
 from pathlib import Path
-import re
 
 import cv2
 import numpy as np
@@ -20,7 +18,7 @@ from seg_ros.inference.image_file import (
     read_labels,
     write_image,
 )
-from seg_ros.inference.overlay import legend, overlay, Panel
+from seg_ros.inference.overlay import legend, overlay
 from seg_ros.inference.palette import PALETTES, with_palette
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.inference.video_file import read_video, VideoWriter
@@ -28,7 +26,10 @@ from seg_ros.tools.sample_drive import write_drive
 from seg_ros.training.config import load_recipe, Recipe
 
 ROOT = Path(__file__).parents[2]
-FRAMES = 12
+FRAMES = 4
+ENGINE = ('--backend', 'torch', '--precision', 'fp32')  # which is ready at once
+
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +39,7 @@ def drive() -> SampleDrive:
 
 @pytest.fixture(scope='module')
 def segmenter() -> Segmenter:
-    return Segmenter()
+    return Segmenter(backend='torch', precision='fp32')
 
 
 @pytest.fixture(scope='module')
@@ -61,26 +62,28 @@ def run(*arguments: object) -> int:
 
 
 def test_predict_writes_what_the_segmenter_says(folder, drive, segmenter, tmp_path):
-    assert run('predict', folder, '--out', tmp_path, '--json', tmp_path / 'result.json') == 0
-    result = json.loads((tmp_path / 'result.json').read_text())
+    result_file = tmp_path / 'result.json'
+    assert run('predict', folder, '--out', tmp_path, '--json', result_file, *ENGINE) == 0
+    result = json.loads(result_file.read_text())
     assert result['frames'] == FRAMES
     assert result['fps'] > 0
     assert result['model'] == 'bisenetv2_camvid'
-    image = drive[5][0]
+    image = drive[3][0]
     labels = segmenter.predict(image).labels
-    np.testing.assert_array_equal(read_labels(tmp_path / '005.png'), labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / '003.png'), labels)
     expected = overlay(image, labels, segmenter.labels.palette)
-    difference = cv2.absdiff(read_image(tmp_path / '005_overlay.jpg'), expected)
+    difference = cv2.absdiff(read_image(tmp_path / '003_overlay.jpg'), expected)
     assert difference.mean() < 4  # it is a JPEG
 
 
 def test_predict_draws_in_the_palette_asked_for(folder, drive, segmenter, tmp_path):
-    assert run('predict', folder / '005.png', '--out', tmp_path, '--palette', 'colorblind') == 0
-    image = drive[5][0]
+    arguments = ('--out', tmp_path, '--palette', 'colorblind', *ENGINE)
+    assert run('predict', folder / '003.png', *arguments) == 0
+    image = drive[3][0]
     labels = segmenter.predict(image).labels
-    np.testing.assert_array_equal(read_labels(tmp_path / '005.png'), labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / '003.png'), labels)
     palettes = [with_palette(segmenter.labels, name).palette for name in ('colorblind', 'model')]
-    found = read_image(tmp_path / '005_overlay.jpg')
+    found = read_image(tmp_path / '003_overlay.jpg')
     right, other = (cv2.absdiff(found, overlay(image, labels, p)).mean() for p in palettes)
     assert right < 4 < 10 < other
 
@@ -89,31 +92,33 @@ def test_predict_of_a_video_is_a_video(drive, tmp_path):
     with VideoWriter(tmp_path / 'drive.mp4', 10) as writer:
         for i in range(FRAMES):
             writer.write(drive[i][0])
-    assert run('predict', tmp_path / 'drive.mp4', '--out', tmp_path / 'out') == 0
+    assert run('predict', tmp_path / 'drive.mp4', '--out', tmp_path / 'out', *ENGINE) == 0
     frames = list(read_video(tmp_path / 'out' / 'drive_overlay.mp4'))
     assert len(frames) == FRAMES
     assert frames[0].shape == (240, 320, 3)
 
 
 def test_predict_refuses_what_it_cannot_read(folder, tmp_path, capsys):
+    out = ('--out', tmp_path / 'out', *ENGINE)
     (tmp_path / 'text.png').write_text('no image')
-    assert run('predict', tmp_path / 'text.png', '--out', tmp_path / 'out') == 2
+    assert run('predict', tmp_path / 'text.png', *out) == 2
     assert 'text.png: expected a JPEG, PNG' in capsys.readouterr().err
-    assert run('predict', tmp_path / 'none', '--out', tmp_path / 'out') == 2
+    assert run('predict', tmp_path / 'none', *out) == 2
     assert 'it does not exist' in capsys.readouterr().err
-    assert run('predict', folder / '000.png', folder, '--out', tmp_path / 'out') == 2
+    assert run('predict', folder / '000.png', folder, *out) == 2
     assert 'expected inputs of different names' in capsys.readouterr().err
-    assert run('predict', folder, '--out', tmp_path / 'out', '--model', 'best_net') == 2
+    assert run('predict', folder, *out, '--model', 'best_net') == 2
     assert 'expected a shipped network (bisenetv2_camvid' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
     with pytest.raises(SystemExit, match='2'):
-        run('predict', folder, '--out', tmp_path / 'out', '--palette', 'pretty')
+        run('predict', folder, *out, '--palette', 'pretty')
     assert "'pretty' (choose from" in capsys.readouterr().err
 
 
 def test_evaluate_counts_each_pixel_once(bag, drive, segmenter, tmp_path):
     out = tmp_path / 'result.json'
-    assert run('evaluate', '--dataset', 'sample_drive', '--root', bag, '--json', out) == 0
+    data = ('--dataset', 'sample_drive', '--root', bag)
+    assert run('evaluate', *data, '--json', out, *ENGINE) == 0
     result = json.loads(out.read_text())
     hits, union = np.zeros(11), np.zeros(11)
     for i in range(FRAMES):
@@ -225,56 +230,3 @@ def test_models_draws_one_legend_or_says_why_not(tmp_path, capsys):
     assert run('models', 'icnet_camvid', '--legend', tmp_path / 'legend.txt') == 2
     assert "expected an image ending such as .png or .jpg; found '.txt'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(
-    'SEG_ROS_CAMVID' not in os.environ,
-    reason='SEG_ROS_CAMVID does not name the folder of CamVid',
-)
-@pytest.mark.parametrize('name', ['bisenetv2_camvid', 'icnet_camvid'])
-def test_shipped_networks_are_as_good_as_they_say(name, tmp_path):
-    arguments = ('--dataset', 'camvid', '--root', os.environ['SEG_ROS_CAMVID'], '--split', 'test')
-    out = tmp_path / 'result.json'
-    assert run('evaluate', '--model', name, *arguments, '--json', out) == 0
-    result = json.loads(out.read_text())
-    said = load_checkpoint(find_checkpoint(name)).training
-    assert result['images'] == 233
-    # Other processors compute in other precisions.
-    assert result['miou'] == pytest.approx(said['miou']['test'], abs=0.005)
-    assert result['iou'] == pytest.approx(said['iou']['test'], abs=0.02)
-
-
-@pytest.mark.parametrize('kind', ['bag', 'folder'])
-def test_demo_plays_a_drive_through_the_node(kind, bag, folder, segmenter, drive, tmp_path):
-    source = bag if kind == 'bag' else folder
-    palette = {'bag': 'model', 'folder': 'colorblind'}[kind]
-    assert run('demo', '--drive', source, '--out', tmp_path, '--palette', palette) == 0
-    report = json.loads((tmp_path / 'report.json').read_text())
-    assert report['frames_in'] == FRAMES
-    assert 0 < report['frames_out'] <= FRAMES
-    assert 0 < report['latency_ms']['p50'] <= report['latency_ms']['p99'] < 10000
-    assert (report['miou'] is None) == (kind == 'folder')
-    frames = list(read_video(tmp_path / 'overlay.mp4'))
-    assert 0 < len(frames) <= FRAMES
-    # The first frames may come too fast, the last one is always answered.
-    image = drive[FRAMES - 1][0]
-    labels = with_palette(segmenter.labels, palette)
-    mask = segmenter.predict(image).labels
-    expected = overlay(image, mask, labels.palette)
-    assert cv2.absdiff(frames[-1][:, :320], expected).mean() < 12  # it is a video
-    panel = Panel(labels, 240)
-    expected = panel.draw([np.mean(mask == i) for i in range(11)], None)
-    found = frames[-1][:, 320:]
-    assert found.shape == expected.shape
-    for color in labels.palette:
-        swatch = (expected[:, :28] == color).all(-1)
-        assert np.abs(np.median(found[:, :28][swatch], axis=0) - color).max() < 8
-    # Bars and figures are the mask's, not those of an empty panel.
-    right, empty = (
-        cv2.absdiff(found, other)[44:, 112:].mean()
-        for other in (expected, panel.draw([0] * 11, None))
-    )
-    assert right < empty / 2
-    page = (tmp_path / 'report.html').read_text()
-    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing from elsewhere
-    assert page.count('<img') >= 6

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`train` as its users run it: every recipe, several processes, power cuts, full disks."""
+"""`train` as its users run it, what it refuses, and what it goes on with."""
 
 from __future__ import annotations
 
@@ -9,24 +9,17 @@ import json
 import os
 from pathlib import Path
 import pickle
-import random
 import re
-import resource
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from typing import Any
 
 import dataset_layouts
+from full_disk import full_disk
 import numpy as np
 import pytest
+from small_trainings import TINY, train, weights, write_recipe
 import torch
-from torch import Tensor
-import yaml
 
-from seg_ros.__main__ import main
-from seg_ros.datasets.catalog import open_dataset
 from seg_ros.inference.checkpoint import load_checkpoint
 from seg_ros.inference.image_file import write_image
 from seg_ros.training.config import load_recipe, Recipe
@@ -36,91 +29,29 @@ from seg_ros.training.loop import Training
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 RECIPES = sorted(Path(__file__).parents[2].glob('config/training/*.yaml'))
-ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-TINY = {
-    'network': {'name': 'bisenetv2', 'head_width': 8, 'booster_width': 8, 'alpha': 0.125},
-    'dataset': 'cityscapes',
-    'crop': [64, 96],
-    'scale': [0.8, 1.25],
-    'batch': 2,
-    'epochs': 2,
-    'precision': 'fp32',
-}
 
 
 @pytest.fixture(scope='module')
-def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Write data sets in the official layouts; sample drives are drawn."""
-    folder = tmp_path_factory.mktemp('data')
-    write = {
-        'camvid': dataset_layouts.write_camvid,
-        'cityscapes': dataset_layouts.write_cityscapes,
-        'coco_stuff': dataset_layouts.write_coco_stuff,
-        'folder': dataset_layouts.write_folder,
-    }
-    return {
-        'sample_drive': folder,
-        **{name: function(folder / name) for name, function in write.items()},
-    }
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a data set in the layout of Cityscapes."""
+    return dataset_layouts.write_cityscapes(tmp_path_factory.mktemp('cityscapes'))
 
 
-def write_recipe(folder: Path, **changes: Any) -> Path:
-    """Write a recipe for a tiny training."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / 'recipe.yaml'
-    path.write_text(yaml.safe_dump({**TINY, **changes}))
-    return path
+@pytest.fixture(scope='module')
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a short training that has ended."""
+    folder = tmp_path_factory.mktemp('finished')
+    assert train(write_recipe(folder), root, folder / 'out') == 0
+    return folder / 'out'
 
 
-def train(recipe: Path, root: Path, out: Path, *more: str) -> int:
-    """Run the command here; return its exit code."""
-    where = ['--root', str(root), '--out', str(out), '--device', 'cpu']
-    return main(['train', '--config', str(recipe), *where, *more])
-
-
-def weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a best.safetensors or of the network in a last.pt."""
-    if path.suffix == '.pt':
-        state: dict[str, Tensor] = torch.load(path, weights_only=True)['network']
-        return state
-    return load_checkpoint(path).network.state_dict()
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of that folder, to do with as one likes."""
+    return shutil.copytree(finished, tmp_path / 'out')
 
 
 # Recipes
-
-
-@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_takes_steps_in_the_official_layout(
-    path: Path, roots: dict[str, Path], tmp_path: Path
-) -> None:
-    recipe = load_recipe(path)
-    assert path.stem.startswith(f'{recipe.network["name"]}_{recipe.dataset}')
-    training = Training(
-        replace(
-            recipe,
-            root=str(roots[recipe.dataset]),
-            splits=('5', '6') if recipe.dataset == 'sample_drive' else ('train', 'val'),
-            crop=(65, 97),
-            scale=(0.9, 1.2),
-            batch=2,
-            epochs=1,
-            # Tried are its network, losses and optimizer, not whether it fits in this machine.
-            precision='fp32',
-            input_size=(65, 97),
-        ),
-        tmp_path,
-    )
-    assert training.recipe.splits[0] in ('train', '5')
-    before = {n: p.detach().clone() for n, p in training.network.named_parameters()}
-    images, labels = next(iter(training.loader))
-    losses = [float(training.step(images, labels, 0)) for _ in range(3)]
-    assert np.isfinite(losses).all()
-    still = [n for n, p in training.network.named_parameters() if torch.equal(p, before[n])]
-    # A batch norm undoes whatever this one adds.
-    assert set(still) <= {'context.norm.bias'}, 'what does not learn'
-    classes = len(open_dataset(recipe.dataset, training.recipe.root, 'val').labels)
-    assert classes == {'cityscapes': 19, 'coco_stuff': 171, 'folder': 17}.get(recipe.dataset, 11)
-    assert training.network.num_classes == classes
 
 
 def test_papers_recipes_say_what_the_papers_say() -> None:
@@ -146,10 +77,10 @@ def test_papers_recipes_say_what_the_papers_say() -> None:
 
 
 def test_a_run_leaves_weights_curves_and_figures(
-    roots: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe, out = write_recipe(tmp_path, epochs=3), tmp_path / 'out'
-    assert train(recipe, roots['cityscapes'], out, '--json', str(tmp_path / 'r.json')) == 0
+    assert train(recipe, root, out, '--json', str(tmp_path / 'r.json')) == 0
     result = json.loads((tmp_path / 'r.json').read_text())
     assert (result['epochs'], result['images_seen']) == (3, 12)
     assert 0 <= result['miou'] <= 1
@@ -170,31 +101,14 @@ def test_a_run_leaves_weights_curves_and_figures(
     assert (shown.width, shown.height) == (192, 64), 'ground truth beside prediction'
     # A second training does not run over the first one's weights.
     before = (out / 'last.pt').read_bytes()
-    assert train(recipe, roots['cityscapes'], out) == 2
+    assert train(recipe, root, out) == 2
     assert '--resume' in capsys.readouterr().err
     assert (out / 'last.pt').read_bytes() == before
 
 
-def test_where_the_time_goes(roots: dict[str, Path], tmp_path: Path) -> None:
-    recipe, out = write_recipe(tmp_path, ema=0.9), tmp_path / 'out'
-    assert (
-        train(recipe, roots['cityscapes'], out, '--profile', '4', '--json', f'{tmp_path}/p') == 0
-    )
-    result = json.loads((tmp_path / 'p').read_text())
-    rates, parts = result['images_per_second'], result['milliseconds']
-    assert set(rates) == {'loading', 'learning', 'both'}
-    assert set(parts) == {'to device', 'forward', 'loss', 'backward', 'update'}
-    assert all(value > 0 for value in (*rates.values(), *parts.values()))
-    # The parts make up the step: 2 images in so many milliseconds.
-    assert 0.2 < sum(parts.values()) / (2000 / rates['learning']) < 5
-    assert not (out / 'last.pt').exists()
-
-
-def test_a_teacher_is_listened_to(roots: dict[str, Path], tmp_path: Path) -> None:
-    root = roots['cityscapes']
-    assert train(write_recipe(tmp_path / 'a'), root, tmp_path / 'teacher') == 0
-    teacher = str(tmp_path / 'teacher' / 'best.safetensors')
-    recipe = load_recipe(write_recipe(tmp_path / 'b', root=str(root), teacher=teacher))
+def test_a_teacher_is_listened_to(root: Path, finished: Path, tmp_path: Path) -> None:
+    teacher = str(finished / 'best.safetensors')
+    recipe = load_recipe(write_recipe(tmp_path, root=str(root), teacher=teacher))
     training = Training(recipe, tmp_path / 'pupil')
     images, labels = next(iter(training.loader))
     x, y = training.to_device(images, labels)
@@ -214,139 +128,49 @@ def test_a_teacher_is_listened_to(roots: dict[str, Path], tmp_path: Path) -> Non
 
 
 def test_a_teacher_of_other_classes_is_refused(
-    roots: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(tmp_path, teacher='bisenetv2_camvid')
-    assert train(recipe, roots['cityscapes'], tmp_path / 'out') == 2
+    assert train(recipe, root, tmp_path / 'out') == 2
     assert 'expected a teacher of the classes of Cityscapes' in capsys.readouterr().err
 
 
-def test_training_starts_from_given_weights(roots: dict[str, Path], tmp_path: Path) -> None:
-    root = roots['cityscapes']
-    assert train(write_recipe(tmp_path / 'a'), root, tmp_path / 'first') == 0
-    stored = tmp_path / 'first' / 'best.safetensors'
-    recipe = load_recipe(write_recipe(tmp_path / 'b', root=str(root), pretrained=str(stored)))
+def test_training_starts_from_given_weights(root: Path, finished: Path, tmp_path: Path) -> None:
+    stored = finished / 'best.safetensors'
+    recipe = load_recipe(write_recipe(tmp_path, root=str(root), pretrained=str(stored)))
     started = Training(recipe, tmp_path / 'second').network.state_dict()
     for name, tensor in weights(stored).items():
         assert torch.equal(started[name], tensor), name
     # On a data set of another class count only the classifiers start anew.
-    other = replace(recipe, dataset='folder', root=str(roots['folder']))
+    folder = dataset_layouts.write_folder(tmp_path / 'folder')
+    other = replace(recipe, dataset='folder', root=str(folder))
     started = Training(other, tmp_path / 'third').network.state_dict()
     differ = {n for n, t in weights(stored).items() if not torch.equal(started[n], t)}
     assert differ
     assert all(started[name].shape[0] == 17 for name in differ)
 
 
-# More than one process
+# Full disks and damage
 
 
-@pytest.mark.parametrize(
-    'changes',
-    [
-        {'epochs': 1},
-        {'ohem': 0.5, 'lovasz': 0.5, 'class_weight_power': 0.5, 'ema': 0.9},
-        {'network': {'name': 'icnet', 'width': 0.125}, 'crop': [65, 97]},
-    ],
-    ids=['plain', 'every loss', 'icnet'],
-)
-def test_two_processes_equal_one(
-    roots: dict[str, Path], tmp_path: Path, changes: dict[str, Any]
-) -> None:
-    recipe = write_recipe(tmp_path, **{'batch': 4, 'epochs': 3, **changes})
-    # In float64, where rounding does not hide a wrong gradient: an untrained network's grow
-    # a thousandfold from layer to layer, and the errors of float32 with them.
-    script = tmp_path / 'in_float64.py'
-    script.write_text(
-        'import torch\nfrom seg_ros.__main__ import main\n'
-        'torch.set_default_dtype(torch.float64)\nraise SystemExit(main())\n'
-    )
-    arguments = [str(script), 'train', '--config', str(recipe), '--device', 'cpu']
-    arguments += ['--root', str(roots['cityscapes'])]
-    launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
-    for run, how in (('one', []), ('two', launcher)):
-        out = ['--out', str(tmp_path / run), '--json', str(tmp_path / run / 'result.json')]
-        command = [sys.executable, *how, *arguments, *out]
-        subprocess.run(command, check=True, env=ENVIRONMENT, timeout=300)
-    one, two = (torch.load(tmp_path / n / 'last.pt', weights_only=True) for n in ('one', 'two'))
-    losses = [[record['loss'] for record in run['history']] for run in (one, two)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
-    for part in ('network', 'average'):
-        assert bool(one[part]) == (part == 'network' or 'ema' in changes)
-        assert one[part].keys() == two[part].keys()
-        for name, tensor in one[part].items():
-            assert tensor.dtype != torch.float32
-            # A bias before a batch norm has no gradient but rounding's.
-            allowed = 1e-7 * tensor.abs().max() + 1e-9
-            assert (tensor - two[part][name]).abs().max() <= allowed, f'{part} {name}'
-    results = [json.loads((tmp_path / run / 'result.json').read_text()) for run in ('one', 'two')]
-    assert results[0]['images_seen'] == results[1]['images_seen'] == 4 * len(losses[0])
-    # The whole validation set, each process its part.
-    assert results[0]['miou'] == pytest.approx(results[1]['miou'], abs=1e-3)
-
-
-# Power cuts and full disks
-
-
-def test_killed_at_a_random_moment_and_resumed_it_ends_with_the_same_weights(
-    roots: dict[str, Path], tmp_path: Path
-) -> None:
-    recipe = write_recipe(tmp_path, epochs=12, ema=0.9)
-    command = [sys.executable, '-m', 'seg_ros', 'train', '--config', str(recipe), '--device']
-    command += ['cpu', '--root', str(roots['cityscapes']), '--resume', '--out']
-
-    def start(name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, str(tmp_path / name)], env=ENVIRONMENT)
-
-    assert start('whole').wait(300) == 0
-    seed = random.SystemRandom().randrange(10**6)
-    print(f'seed of the moments: {seed}')
-    moments = random.Random(seed)
-    kills = 0
-    for _ in range(3):
-        process = start('killed')
-        last = tmp_path / 'killed' / 'last.pt'
-        before = last.stat().st_mtime_ns if last.exists() else 0
-        # Some epochs on, so that each life achieves something, and then at any step or file.
-        while process.poll() is None and (not last.exists() or last.stat().st_mtime_ns == before):
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.4))
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        torch.load(last, weights_only=True)  # whole, whenever the kill came
-    assert kills, 'always too late to kill it'
-    assert start('killed').wait(300) == 0
-    for name in ('last.pt', 'best.safetensors'):
-        whole, resumed = (weights(tmp_path / run / name) for run in ('whole', 'killed'))
-        assert whole.keys() == resumed.keys()
-        assert all(torch.equal(tensor, resumed[key]) for key, tensor in whole.items()), name
-
-
+# TensorBoard's thread cannot write, either.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
 def test_a_full_disk_leaves_the_last_good_checkpoint(
-    roots: dict[str, Path], tmp_path: Path
+    root: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, out = write_recipe(tmp_path), tmp_path / 'out'
-    root = roots['cityscapes']
-    assert train(recipe, root, out) == 0
+    recipe = write_recipe(tmp_path)
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     limit = 64 * 1024
     assert len(before['last.pt']) > limit
-
-    def fill() -> None:
-        """Let no file grow further, as a full disk would."""
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    command = [sys.executable, '-m', 'seg_ros', 'train', '--config', str(recipe), '--root']
-    command += [str(root), '--out', str(out), '--resume', '--set', 'epochs=3', '--device', 'cpu']
-    done = subprocess.run(
-        command, env=ENVIRONMENT, preexec_fn=fill, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 2, done.stderr
-    assert 'last.pt' in done.stderr or 'best.safetensors' in done.stderr
-    assert 'What was there before is whole. Make room' in done.stderr
+    more = ('--resume', '--set', 'epochs=3')
+    with full_disk(limit):
+        assert train(recipe, root, out, *more) == 2
+    said = capsys.readouterr().err
+    assert 'last.pt' in said or 'best.safetensors' in said
+    assert 'What was there before is whole. Make room' in said
     assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     # With room again it goes on.
-    assert train(recipe, root, out, '--resume', '--set', 'epochs=3') == 0
+    assert train(recipe, root, out, *more) == 0
     assert torch.load(out / 'last.pt', weights_only=True)['epoch'] == 3
 
 
@@ -359,7 +183,7 @@ class Code:
 
 @pytest.mark.parametrize('damage', ['truncated', 'empty', 'code', 'other'])
 def test_a_damaged_checkpoint_is_not_resumed(
-    roots: dict[str, Path],
+    root: Path,
     tmp_path: Path,
     damage: str,
     capsys: pytest.CaptureFixture[str],
@@ -376,7 +200,7 @@ def test_a_damaged_checkpoint_is_not_resumed(
     else:
         last.write_bytes(pickle.dumps(Code()) if damage == 'code' else b'')
     content = last.read_bytes()
-    assert train(recipe, roots['cityscapes'], last.parent, '--resume') == 2
+    assert train(recipe, root, last.parent, '--resume') == 2
     message = capsys.readouterr().err
     assert f'{last}: expected what a training left' in message
     assert 'another folder' in message
@@ -385,12 +209,10 @@ def test_a_damaged_checkpoint_is_not_resumed(
 
 
 def test_a_training_is_not_resumed_with_another_recipe(
-    roots: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, out = write_recipe(tmp_path), tmp_path / 'out'
-    assert train(recipe, roots['cityscapes'], out) == 0
-    other = write_recipe(tmp_path / 'other', ohem=0.7)
-    assert train(other, roots['cityscapes'], out, '--resume') == 2
+    other = write_recipe(tmp_path, ohem=0.7)
+    assert train(other, root, out, '--resume') == 2
     assert 'expected a training with ohem: 0.7; found 0.0' in capsys.readouterr().err
 
 
@@ -455,36 +277,34 @@ def test_a_wrong_label_file_is_named_before_the_first_step(
     ids=str,
 )
 def test_a_training_that_cannot_be_says_why(
-    roots: dict[str, Path],
+    root: Path,
     tmp_path: Path,
     changes: dict[str, Any],
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe = write_recipe(tmp_path, **changes)
-    assert train(recipe, roots['cityscapes'], tmp_path / 'out') == 2
+    assert train(recipe, root, tmp_path / 'out') == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / 'out' / 'last.pt').exists()
 
 
 def test_a_loss_that_explodes_can_be_calmed(
-    roots: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, out = write_recipe(tmp_path, optimizer='sgd', epochs=3), tmp_path / 'out'
-    assert train(recipe, roots['cityscapes'], out, '--set', 'epochs=1') == 0
+    recipe, out = write_recipe(tmp_path, optimizer='sgd'), tmp_path / 'out'
+    assert train(recipe, root, out, '--set', 'epochs=1') == 0
     before = (out / 'last.pt').read_bytes()
-    high = ('--resume', '--set', 'learning_rate=1.0e+30')
-    assert train(recipe, roots['cityscapes'], out, *high) == 2
+    assert train(recipe, root, out, '--resume', '--set', 'learning_rate=1.0e+30') == 2
     assert 'Lower learning_rate' in capsys.readouterr().err
     assert (out / 'last.pt').read_bytes() == before
-    low = ('--resume', '--set', 'learning_rate=1.0e-4')
-    assert train(recipe, roots['cityscapes'], out, *low) == 0
+    assert train(recipe, root, out, '--resume', '--set', 'learning_rate=1.0e-4') == 0
 
 
 def test_a_training_is_not_resumed_with_other_classes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, out = write_recipe(tmp_path, dataset='folder'), tmp_path / 'out'
+    recipe, out = write_recipe(tmp_path, dataset='folder', epochs=1), tmp_path / 'out'
     root = dataset_layouts.write_folder(tmp_path / 'one')
     assert train(recipe, root, out) == 0
     with (root / 'classes.csv').open('a') as table:
@@ -506,12 +326,11 @@ def test_a_split_without_any_label_is_refused(
     assert 'expected labelled pixels; found none but ignored ones in 4' in capsys.readouterr().err
 
 
-def test_what_a_kill_left_half_written_is_cleared(roots: dict[str, Path], tmp_path: Path) -> None:
-    recipe, out = write_recipe(tmp_path), tmp_path / 'out'
-    assert train(recipe, roots['cityscapes'], out, '--set', 'epochs=1') == 0
+def test_what_a_kill_left_half_written_is_cleared(root: Path, tmp_path: Path, out: Path) -> None:
     for name in ('.last.pt.x1y2', '.best.safetensors.z3'):
         (out / name).write_bytes(b'half')
-    assert train(recipe, roots['cityscapes'], out, '--resume') == 0
+    more = ('--resume', '--set', 'epochs=3')
+    assert train(write_recipe(tmp_path), root, out, *more) == 0
     assert not list(out.glob('.*'))
 
 
@@ -525,14 +344,14 @@ def test_what_a_kill_left_half_written_is_cleared(roots: dict[str, Path], tmp_pa
     ids=str,
 )
 def test_wrong_arguments_are_named(
-    roots: dict[str, Path],
+    root: Path,
     tmp_path: Path,
     arguments: list[str],
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     try:
-        code = train(write_recipe(tmp_path), roots['cityscapes'], tmp_path / 'out', *arguments)
+        code = train(write_recipe(tmp_path), root, tmp_path / 'out', *arguments)
     except SystemExit as stop:  # argparse's own way
         code = stop.code
     assert code == 2
@@ -540,10 +359,10 @@ def test_wrong_arguments_are_named(
 
 
 def test_images_come_from_disk_where_they_do_not_fit(
-    roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = load_recipe(write_recipe(tmp_path, class_weight_power=0.5, paste=0.5))
-    recipe = replace(recipe, root=str(roots['cityscapes']))
+    changes = {'class_weight_power': 0.5, 'paste': 0.5, 'root': str(root)}
+    recipe = load_recipe(write_recipe(tmp_path, **changes))
     memory = Training(recipe, tmp_path / 'memory')
     assert isinstance(memory.loader.dataset.samples, Held)
     monkeypatch.setattr('seg_ros.training.images.MEMORY_SHARE', 0.0)

@@ -634,16 +634,26 @@ def test_weights_are_averaged(trained: tuple[Training, dict]) -> None:
     assert 0 < distance < 0.1 * current['detail.0.0.weight'].abs().mean()
 
 
+@pytest.fixture(scope='module')
+def whole(street_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
+    """Return a training that is shorter still, and what it returned."""
+    network = {**TINY.network, 'head_width': 8, 'alpha': 0.125}
+    recipe = replace(TINY, root=str(street_root), network=network, batch=4, epochs=3)
+    training = Training(recipe, tmp_path_factory.mktemp('whole'))
+    return training, training.run()
+
+
 class Stopped(Exception):
     """The power went out."""
 
 
 @pytest.mark.parametrize('moment', ['_train_epoch', '_validate', '_save'])
 def test_a_resumed_training_ends_with_the_same_bits(
-    trained: tuple[Training, dict], tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Training, dict], tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, expected = trained
-    training = Training(whole.recipe, tmp_path)
+    uninterrupted, expected = whole
+    recipe = uninterrupted.recipe
+    training = Training(recipe, tmp_path)
     own = getattr(training, moment)
 
     def stop(*args):
@@ -655,26 +665,25 @@ def test_a_resumed_training_ends_with_the_same_bits(
     monkeypatch.setattr(training, moment, stop)
     with pytest.raises(Stopped):
         training.run()
-    resumed = Training(whole.recipe, tmp_path)
+    resumed = Training(recipe, tmp_path)
     resumed.resume()
     assert resumed.epoch == (2 if moment == '_save' else 1)
     result = resumed.run()
     assert result == {**expected, 'checkpoint': str(tmp_path / 'best.safetensors')}
-    ends = [
-        tensors(torch.load(out / 'last.pt', weights_only=True)) for out in (whole.out, tmp_path)
-    ]
+    folders = (uninterrupted.out, tmp_path)
+    ends = [tensors(torch.load(out / 'last.pt', weights_only=True)) for out in folders]
     assert len(ends[0]) > 500
     assert ends[0].keys() == ends[1].keys()
     for name, tensor in ends[0].items():
         assert torch.equal(tensor, ends[1][name]), name
-    bests = [load_checkpoint(out / 'best.safetensors') for out in (whole.out, tmp_path)]
+    bests = [load_checkpoint(out / 'best.safetensors') for out in folders]
     assert bests[0].training == bests[1].training
     for name, tensor in bests[0].network.state_dict().items():
         assert torch.equal(tensor, bests[1].network.state_dict()[name]), name
 
 
-def test_a_finished_training_resumes_to_its_result(trained: tuple[Training, dict]) -> None:
-    training, result = trained
+def test_a_finished_training_resumes_to_its_result(whole: tuple[Training, dict]) -> None:
+    training, result = whole
     again = Training(training.recipe, training.out)
     again.resume()
     assert again.run() == result

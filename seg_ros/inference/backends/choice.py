@@ -72,17 +72,17 @@ def make_engine(
         if found not in names:
             raise EngineError(f'{what}: expected one of {", ".join(names)}; found {found!r}')
     wanted, _, provider = backend.partition(':')
-    can, problems = _usable(device)
+    # The libraries of the others stay out of the process.
+    asked = [engine for engine in ENGINES if backend == 'auto' or engine.backend == wanted]
+    can, problems = _usable(asked, device)
     for problem in problems:
         report(problem)
-    if backend != 'auto':
-        here = ', '.join(engine.backend for engine in can)
-        can = {engine: names for engine, names in can.items() if engine.backend == wanted}
-        if not can:
-            raise EngineError(
-                f'backend: expected auto or what is installed and runs on {device}: {here}; found '
-                f"{'; '.join([repr(backend), *problems])}. See pip install 'seg_ros[{wanted}]'"
-            )
+    if not can:
+        here = ', '.join(engine.backend for engine in _usable(ENGINES, device)[0])
+        raise EngineError(
+            f'backend: expected auto or what is installed and runs on {device}: {here}; found '
+            f"{'; '.join([repr(backend), *problems])}. See pip install 'seg_ros[{wanted}]'"
+        )
     extra = {'provider': provider} if provider else {}
     makers = {
         f'{engine.backend} {chosen}': partial(
@@ -125,10 +125,12 @@ def make_engine(
     return chosen_engine
 
 
-def _usable(device: str) -> tuple[dict[type[Engine], tuple[str, ...]], list[str]]:
-    """Return the engines for a device, with their precisions, and what is wrong with others."""
+def _usable(
+    engines: Sequence[type[Engine]], device: str
+) -> tuple[dict[type[Engine], tuple[str, ...]], list[str]]:
+    """Return those for a device, with their precisions, and what is wrong with others."""
     can, problems = {}, []
-    for engine in ENGINES:
+    for engine in engines:
         try:
             if engine.installed() and engine.runs_on(device):
                 can[engine] = engine.precisions(device)

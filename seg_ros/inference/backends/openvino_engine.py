@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 import threading
 from typing import Any
@@ -21,6 +22,21 @@ from .engine import Engine, EngineError
 
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
 """OpenVINO's names."""
+
+
+@cache
+def core() -> Any:
+    """
+    Return OpenVINO's Core, one a process, which is kept.
+
+    The CPU plugin gives the thread that loads it a stack for signals. When the plugin goes with
+    the last Core, that stack goes too, and the thread is left with it if another Core came in
+    between, or if the Core went in another thread; then the next signal that Python handles is a
+    segmentation fault (OpenVINO 2026.4, seen as one in the middle of waiting for a child process).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoEngine(Engine):
@@ -54,9 +70,7 @@ class OpenVinoEngine(Engine):
     @classmethod
     def precisions(cls, device: str) -> tuple[str, ...]:
         """Return what this CPU has instructions for, narrow floats first."""
-        import openvino
-
-        has = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        has = core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         half = tuple(name for name in ('bf16', 'fp16') if name.upper() in has)
         return (*half, 'fp32', 'int8')
 
@@ -78,7 +92,6 @@ def _compiled(
     """Return the compiled model, from the cache where it is there."""
     import openvino
 
-    core = openvino.Core()
     # In an int8 network, what is between the convolutions.
     floats = OpenVinoEngine.precisions('cpu')[0] if precision == 'int8' else precision
     settings = {
@@ -91,15 +104,15 @@ def _compiled(
     key = content_key(
         checkpoint,
         backend=openvino.__version__,
-        machine=core.get_property('CPU', 'FULL_DEVICE_NAME'),
-        capabilities=core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'),
+        machine=core().get_property('CPU', 'FULL_DEVICE_NAME'),
+        capabilities=core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'),
         input_size=input_size,
         precision=precision,
         settings=settings,
     )
     if (content := load(key, report)) is not None:
         try:
-            return core.import_model(content, 'CPU', settings)
+            return core().import_model(content, 'CPU', settings)
         except RuntimeError as error:
             report(f'OpenVINO does not take its engine from the cache: {error}: building anew')
     height, width = input_size
@@ -107,7 +120,7 @@ def _compiled(
         network = Deployed(checkpoint)
         if precision == 'int8':
             network = quantize(network, checkpoint.activation_ranges)
-        compiled = core.compile_model(_traced(network, (1, height, width, 3)), 'CPU', settings)
+        compiled = core().compile_model(_traced(network, (1, height, width, 3)), 'CPU', settings)
     stream = BytesIO()
     compiled.export_model(stream)
     store(key, stream.getvalue(), report)

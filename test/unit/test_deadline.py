@@ -1,65 +1,39 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deadlines: which depth a frame gets, that each is the network it says, and their benchmark."""
+"""Deadlines: which depth a frame gets, that each is the network it says, and their figures."""
 
-from dataclasses import replace
 from itertools import pairwise
-import json
 
+from deadline_fixtures import (
+    check_compiled_exits_are_kept_apart,
+    picture,
+    SIZE,
+    small_checkpoint,
+    small_segmenter,
+)
 import numpy as np
 import pytest
 import torch
 
-from seg_ros.__main__ import main
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.benchmark.rows import read
 from seg_ros.evaluation.reports.deadline_plot import deadline_plot
-from seg_ros.inference.backends import cache
-from seg_ros.inference.checkpoint import Checkpoint
+from seg_ros.inference import deadline as deadline_module
 from seg_ros.inference.deadline import CALM, Ladder, make_ladder, MEMORY, Rung
 from seg_ros.inference.deployed import Deployed
-from seg_ros.inference.labels import LabelSet
 from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.models import build_model
 from seg_ros.models.cascade import EXITS
 
-pytestmark = pytest.mark.usefixtures('one_thread')
+pytestmark = pytest.mark.usefixtures('one_thread', 'timed_briefly')
 
-LABELS = LabelSet(('a', 'b', 'c'), ((1, 2, 3), (40, 50, 60), (250, 240, 230)))
-SIZE = (65, 97)
 SECONDS = {'640x480': 0.040, '480x352': 0.024, '320x256': 0.0145}
 PERIOD = 0.1
 
 
-SMALL = {
-    'icnet': {'width': 0.25},
-    'bisenetv2': {'head_width': 16},
-    'pspnet50': {'width': 0.125},
-}
-
-
-def small_checkpoint(name='icnet', size=SIZE, **architecture) -> Checkpoint:
-    """Return a network of random weights that tells its classes apart."""
-    torch.manual_seed(0)
-    architecture = {'name': name, 'num_classes': 3, **SMALL[name], **architecture}
-    network = build_model(architecture).train()
-    with torch.no_grad():
-        for _ in range(3):
-            network(torch.randn(2, 3, *size))
-    return Checkpoint(network.eval(), architecture, LABELS, size)
-
-
-def small_segmenter(backend='torch', precision='fp32', **architecture) -> Segmenter:
-    checkpoint = small_checkpoint(**architecture)
-    if precision == 'int8':
-        ranges = calibrate(checkpoint, [torch.from_numpy(picture())[None]])
-        checkpoint = replace(checkpoint, activation_ranges=ranges)
-    return Segmenter(checkpoint, device='cpu', backend=backend, precision=precision)
-
-
-def picture(size=SIZE) -> np.ndarray:
-    return SampleDrive(seed=3, frames=1, size=size[::-1])[0][0]
+@pytest.fixture
+def timed_briefly(monkeypatch):
+    """Rungs are timed once each: what they take is not asked here."""
+    monkeypatch.setattr(deadline_module, 'ROUNDS', 1)
+    monkeypatch.setattr(deadline_module, 'ROUNDS_SECONDS', 0.0)
 
 
 def ladder_of(seconds=SECONDS) -> Ladder:
@@ -294,17 +268,7 @@ def test_8_bit_ranges_of_what_an_exit_does_not_run_are_left_alone():
 def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
     pytest.importorskip('openvino')
     monkeypatch.setenv('SEG_ROS_CACHE', str(tmp_path))
-    image = picture((48, 64))
-    masks = {}
-    for turn in ('built', 'from the cache'):
-        said = []
-        ladder = make_ladder(small_segmenter('openvino', 'int8'), [(48, 64)], said.append)
-        masks[turn] = [rung.segmenter.predict(image).labels for rung in ladder.rungs]
-        assert sum('built' in line for line in said) == (2 if turn == 'built' else 0)
-        assert {r.segmenter.precision for r in ladder.rungs} == {'int8'}
-    assert len(list(tmp_path.glob(f'*{cache.SUFFIX}'))) == 3
-    np.testing.assert_array_equal(masks['built'], masks['from the cache'])
-    assert all((a != b).any() for a, b in pairwise(masks['built']))
+    check_compiled_exits_are_kept_apart(tmp_path, 'fp32')
 
 
 # The benchmark
@@ -382,35 +346,3 @@ def test_every_mask_is_in_the_plot_in_its_rungs_colour():
     # Later than four deadlines is at the end of the axis.
     assert list(drawn.values()) == [[(0.0, 20.0), (1.0, 200.0)], [(1.5, 30.0)], [(1.9, 0)]]
     assert axes.get_title('left') == ('with the deadline: 50.0% of 4 images answered within 50 ms')
-
-
-def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
-    trial = trial_module()
-    monkeypatch.setattr(trial, 'CALM_SECONDS', 2.0)
-    monkeypatch.setattr(trial, 'LOAD_SECONDS', 4.0)
-    paths = {name: tmp_path / name for name in ('a.json', 'a.svg', 'a.html')}
-    assert main([
-        'benchmark', 'deadline', '--sizes', '96x64', '--input-size', '128x96', '--rounds', '1',
-        '--device', 'cpu', '--backends', 'torch', '--precisions', 'fp32', '--deadline-ms', '300',
-        '--rate', '4', '--json', str(paths['a.json']), '--plot', str(paths['a.svg']),
-        '--report', str(paths['a.html']),
-    ]) == 0  # fmt: skip
-    rows = read(paths['a.json'])['results']
-    assert [(r.benchmark, r.network) for r in rows] == [('deadline', 'bisenetv2_camvid')] * 2
-    (found,) = json.loads(paths['a.json'].read_text())['deadlines']
-    assert (found['deadline_ms'], found['rate']) == (300, 4)
-    assert found['busy_processes'] >= 1 and found['slower'] > 0
-    fixed, ladder = found['runs']
-    assert (fixed['name'], ladder['name']) == (trial.FIXED, trial.LADDER)
-    for run in fixed, ladder:
-        assert len(run['frames']) == 4 * (2 * trial.CALM_SECONDS + trial.LOAD_SECONDS)
-        ((begin, end),) = run['loaded']
-        assert trial.CALM_SECONDS < end - begin < 3 * trial.LOAD_SECONDS
-        answered = [frame for frame in run['frames'] if frame[1] is not None]
-        assert answered
-        # The pixels of every mask are those of a rung.
-        assert {rung for *_, rung in answered} <= {'128x96', '96x64', '64x32', '64x64'}
-        assert 0 < run['in_time_of_sent'] <= run['in_time_of_answered'] <= 1
-    assert fixed['rungs']['128x96'] == 1
-    assert '<svg' in paths['a.svg'].read_text()
-    assert 'Which masks came in time?' in paths['a.html'].read_text()

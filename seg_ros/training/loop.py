@@ -142,6 +142,7 @@ class Training:
             # Their outputs have no loss; processes wait for gradients of all that can learn.
             for name in self.network.training_only:
                 self.network.get_submodule(name).requires_grad_(False)
+        self.network.train_stride = recipe.loss_stride
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = self._load_teacher() if recipe.teacher else None
@@ -267,15 +268,23 @@ class Training:
             recipe.ohem,
             recipe.lovasz,
             self.groups,
+            self._middle,
         )
         if self.teacher:
             with torch.inference_mode(), self._autocast():
                 x = self.teacher.preprocessing.normalise(images.to(self.device).float())
                 coarse = self.teacher.network.coarse_logits(x)
                 target = self.teacher.network.upsample(coarse, (main.shape[-2], main.shape[-1]))
-            here = labels_of(main, labels)
+            here = labels_of(main, labels, self._middle)
             loss = loss + recipe.distillation * distillation_loss(main, target, here)
         return loss
+
+    @property
+    def _middle(self) -> bool:
+        """Whether the main output is resized so that a pixel stands for a square's middle."""
+        recipe = self.recipe
+        resized = recipe.loss_stride > 1 and not recipe.full_size_loss
+        return resized and not self.network.align_corners
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients."""

@@ -179,6 +179,7 @@ def total_loss(
     ohem: float = 0.0,
     lovasz: float = 0.0,
     groups: Tensor | None = None,
+    middle: bool = False,
 ) -> Tensor:
     """
     Return the main loss plus the auxiliary ones, each at its own output's size.
@@ -189,12 +190,16 @@ def total_loss(
     :param auxiliary_weights: of each auxiliary loss; an output whose weight is 0 has none.
     :param lovasz: weight of the main output's Lovasz-Softmax loss, taken at 1/4 of the size.
     :param groups: see :func:`cross_entropy`.
+    :param middle: of the main output, see :func:`labels_of`.
     """
-    loss = cross_entropy(main, labels_of(main, labels), weights, ohem, groups)
+    here = labels_of(main, labels, middle)
+    loss = cross_entropy(main, here, weights, ohem, groups)
     if lovasz > 0:
         stride = max(1, LOVASZ_STRIDE * main.shape[-1] // labels.shape[-1])
         sampled = main[..., ::stride, ::stride]
-        loss = loss + lovasz * lovasz_softmax(sampled, labels_of(sampled, labels))
+        loss = loss + lovasz * lovasz_softmax(
+            sampled, labels_of(main, labels, middle)[:, ::stride, ::stride]
+        )
     for weight, logits in zip(auxiliary_weights, auxiliary):
         if not weight:
             continue
@@ -203,17 +208,19 @@ def total_loss(
     return loss
 
 
-def labels_of(logits: Tensor, labels: Tensor) -> Tensor:
+def labels_of(logits: Tensor, labels: Tensor, middle: bool = False) -> Tensor:
     """
     Return the labels of each pixel of the logits: every stride-th one.
 
-    Where an image has a pixel more than whole strides, corners lie over each other as ICNet
-    aligns them, and the first label counts; else the one in the middle of what a pixel covers.
+    :param middle: whether a pixel of the logits stands for the middle of what it covers, as
+        resizing without aligned corners has it, and not for its first pixel, as strided
+        convolutions and aligned corners do.
     """
     # A power of two; where it does not divide the size, the map's last pixel sees less.
     stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
-    first = stride // 2 if labels.shape[-1] % stride == 0 else 0
+    if not middle:
+        return labels[:, ::stride, ::stride]
     for axis in (1, 2):
-        places = first + stride * torch.arange(logits.shape[axis + 1], device=labels.device)
+        places = stride // 2 + stride * torch.arange(logits.shape[axis + 1], device=labels.device)
         labels = labels.index_select(axis, places.clamp_(max=labels.shape[axis] - 1))
     return labels

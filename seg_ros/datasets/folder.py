@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import csv
+from functools import partial
 from pathlib import Path
 
 from ..inference.image_file import IMAGE_SUFFIXES
@@ -22,7 +23,8 @@ def folder(root: str | Path, split: str) -> Dataset:
     Open a split of a folder.
 
     :param root: the folder of ``images``, ``labels`` and ``classes.csv``.
-    :param split: a folder in both ``images`` and ``labels``, or several joined by ``+``.
+    :param split: a folder in both ``images`` and ``labels``, or several joined by ``+``. The
+        folders in it, if there are any, are taken for cameras.
     :raises DatasetError: ``classes.csv`` is wrong, a split is empty, or an image or a label file
         has no counterpart.
     """
@@ -32,7 +34,14 @@ def folder(root: str | Path, split: str) -> Dataset:
     pairs = pairs_of(root, split, lambda name: _pairs(root, name), layout)
     name = root.resolve().name
     decode = IdTable(name, known, f'Name them in {root / "classes.csv"}')
-    return Dataset(name, labels, pairs, decode, TERMS)
+    return Dataset(name, labels, pairs, decode, TERMS, partial(_camera, root, split))
+
+
+def _camera(root: Path, split: str, image: Path) -> str:
+    """Return the name of the folder within the split's that an image is in; empty of none."""
+    folders = [root / 'images' / name for name in split.split('+')]
+    within = next(image.relative_to(f) for f in folders if image.is_relative_to(f))
+    return within.parts[0] if len(within.parts) > 1 else ''
 
 
 def _pairs(root: Path, name: str) -> list[Pair]:

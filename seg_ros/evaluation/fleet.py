@@ -17,11 +17,10 @@ import torch
 from tqdm import tqdm
 
 from ..inference.segmenter import Segmenter
+from .bags.storage import is_recording, is_storage, SUFFIXES
 from .drive import DriveScores
 from .processes import gathered, rank, world_size
 from .replay import replay, Settings
-
-STORAGE = ('.mcap', '.db3', '.bag')
 
 Job = tuple[Path, Settings]
 
@@ -55,11 +54,11 @@ def _bags_of(path: Path) -> Iterator[Path]:
         if not found:
             raise ValueError(f'{path}: expected the path of a bag a line; found none')
         yield from (path.parent / bag for bag in found)
-    elif path.is_dir() and not _is_recording(path):
+    elif path.is_dir() and not is_recording(path):
         found = sorted(child for child in path.iterdir() if _holds_recording(child))
         if not found:
             raise ValueError(
-                f'{path}: expected a bag (metadata.yaml, {", ".join(STORAGE)}) or a folder of '
+                f'{path}: expected a bag (metadata.yaml, {", ".join(SUFFIXES)}) or a folder of '
                 'bags; found neither'
             )
         yield from found
@@ -67,23 +66,10 @@ def _bags_of(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _is_storage(path: Path) -> bool:
-    return path.with_suffix('' if path.suffix == '.zstd' else path.suffix).suffix in STORAGE
-
-
-def _is_recording(folder: Path) -> bool:
-    """Tell one recording from a folder of several."""
-    if (folder / 'metadata.yaml').exists():
-        return True
-    # Where the recorder was killed there is no metadata, but its files have the folder's name.
-    files = [path for path in folder.iterdir() if _is_storage(path)]
-    return bool(files) and all(path.name.startswith(folder.name) for path in files)
-
-
 def _holds_recording(path: Path) -> bool:
     if not path.is_dir():
-        return _is_storage(path)
-    return _is_recording(path) or any(map(_is_storage, path.iterdir()))
+        return is_storage(path)
+    return is_recording(path) or any(map(is_storage, path.iterdir()))
 
 
 def replay_all(

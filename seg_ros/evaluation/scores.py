@@ -56,9 +56,19 @@ class Scores:
     def combine(self) -> None:
         """Add up what all processes have counted, in each of them."""
         self.images = int(summed(np.array(self.images)))
-        for part in filter(None, (self.matrix, self.boundary, self.objects)):
+        for part in self._parts():
             for name, counts in vars(part).items():
                 setattr(part, name, summed(counts))
+
+    def add(self, other: Scores) -> None:
+        """Count what another one of the same classes has counted, too."""
+        self.images += other.images
+        for part, more in zip(self._parts(), other._parts()):
+            for name, counts in vars(more).items():
+                setattr(part, name, getattr(part, name) + counts)
+
+    def _parts(self) -> list[object]:
+        return [p for p in (self.matrix, self.boundary, self.objects) if p is not None]
 
     def result(self) -> dict[str, Any]:
         """

@@ -13,6 +13,7 @@ from typing import overload
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
@@ -214,19 +215,28 @@ class Segmenter:
 
     def predict_averaged(self, image: Image, scales: Sequence[float], flip: bool) -> Image:
         """
-        Segment one image at several sizes, by the mean of its probabilities at its own size.
+        Return the class ids, uint8 (H, W), that :meth:`probabilities` makes likeliest.
 
-        This is how papers raise their scores; no robot has the time for it. PyTorch computes it
-        whatever the backend, as engines are made for one size.
+        This is how papers raise their scores; no robot has the time for it.
+        """
+        return self.probabilities(image, scales, flip).argmax(0).astype(np.uint8)
+
+    def probabilities(
+        self, image: Image, scales: Sequence[float] = (1.0,), flip: bool = False
+    ) -> NDArray[np.float32]:
+        """
+        Return the mean of the classes' probabilities over several sizes, at the image's own size.
+
+        PyTorch computes it whatever the backend, as engines are made for one size.
 
         :param image: uint8 RGB, (H, W, 3).
         :param scales: of the network's input size.
         :param flip: whether the mirrored image counts, too.
-        :returns: class ids, uint8, (H, W).
+        :returns: float32, (C, H, W).
         :raises ValueError: an image of another type or shape.
         """
         _check(image)
-        mean = torch.zeros((), device=self.device)
+        total = torch.zeros((), device=self.device)
         with torch.inference_mode():
             for scale in scales:
                 height, width = (max(1, round(scale * side)) for side in self.input_size)
@@ -236,8 +246,9 @@ class Segmenter:
                     logits = self._any_size.logits(seen).contiguous()
                     upsample = self.checkpoint.network.upsample
                     probability = upsample(logits, image.shape[:2]).softmax(1)
-                    mean = mean + (probability.flip(3) if mirrored else probability)
-            return mean.max(1).indices[0].to(torch.uint8).cpu().numpy()
+                    total = total + (probability.flip(3) if mirrored else probability)
+            mean: NDArray[np.float32] = (total / (len(scales) * (1 + flip)))[0].cpu().numpy()
+            return mean
 
     @cached_property
     def _any_size(self) -> TorchEngine:

@@ -11,6 +11,7 @@ from typing import Any
 from .bisenetv2 import BiSeNetV2
 from .icnet import ICNet
 from .icnet_liminn import ICNetLiminn
+from .icnet_lite import ICNetLite
 from .icnet_mmsegmentation import ICNetMMSegmentation
 from .layers import SegmentationNetwork
 from .pspnet import PSPNet50
@@ -19,6 +20,7 @@ NETWORKS: dict[str, type[SegmentationNetwork]] = {
     'bisenetv2': BiSeNetV2,
     'icnet': ICNet,
     'icnet_liminn': ICNetLiminn,
+    'icnet_lite': ICNetLite,
     'icnet_mmsegmentation': ICNetMMSegmentation,
     'pspnet50': PSPNet50,
 }

@@ -294,7 +294,7 @@ class BiSeNetV2(SegmentationNetwork):
         """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32 or twice that."""
         features, stages = self._features(images)
         height, width = spatial_size(images)
-        main = self.upsample(self.head(features), (height, width))
+        main = self.upsample(self.head(features), self.train_size(images))
         # Twice a size that was rounded up may be a row or a column too many.
         return main, [
             booster(x)[..., : -(-height // stride), : -(-width // stride)]

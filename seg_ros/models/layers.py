@@ -18,12 +18,15 @@ class SegmentationNetwork(nn.Module):
     :ivar num_classes: classes, the ignored one not counted.
     :ivar auxiliary_weights: the paper's weight of each auxiliary output's loss.
     :ivar align_corners: how the network's paper aligns its bilinear interpolation.
+    :ivar train_stride: at which :meth:`forward_train` returns the main logits of a network that
+        would upsample them to the images' size; a training may set it.
     :ivar training_only: names of the modules that :meth:`coarse_logits` does without.
     """
 
     num_classes: int
     auxiliary_weights: tuple[float, ...]
     align_corners = False
+    train_stride = 1
     training_only: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,6 +55,11 @@ class SegmentationNetwork(nn.Module):
             stride * (i, j); the strides are powers of two.
         """
         raise NotImplementedError
+
+    def train_size(self, images: Tensor) -> tuple[int, int]:
+        """Return the images' height and width at :attr:`train_stride`, rounded up."""
+        height, width = spatial_size(images)
+        return -(-height // self.train_stride), -(-width // self.train_stride)
 
     def upsample(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize (N, C, h, w) to (N, C, *size), bilinearly, as the network's paper aligns it."""

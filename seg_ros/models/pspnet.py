@@ -8,7 +8,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .layers import bin_means, bottlenecks, conv_bn, initialise, SegmentationNetwork, spatial_size
+from .layers import bin_means, bottlenecks, conv_bn, initialise, SegmentationNetwork
 
 POOL_BINS = (1, 2, 3, 6)
 
@@ -74,4 +74,5 @@ class PSPNet50(SegmentationNetwork):
         """Return the logits, and those of the third stage at 1/8."""
         third = self.body(images)
         logits = self.head(self.pyramid(self.last_stage(third)))
-        return self.upsample(logits, spatial_size(images)), [self.auxiliary_head(third)]
+        size = self.train_size(images)
+        return self.upsample(logits, size), [self.auxiliary_head(third)]

@@ -1,6 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Play a drive through the node over DDS and show what comes back: video, report, figures."""
+"""
+Play a drive through the node over DDS and show what comes back: video, report, figures.
+
+The drive is a real street, then a drawn one, whose ground truth the masks are compared with; or
+what --drive names.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +44,7 @@ QUIET_SECONDS = 3.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument('--out', default='build/demo', help='folder for what is made')
-    parser.add_argument('--drive', help='a bag, video or folder of images, not the sample drive')
+    parser.add_argument('--drive', help='a bag, video or folder of images, in their place')
     parser.add_argument('--topic', help='image topic of a bag that has several')
     parser.add_argument(
         '--model', default='bisenetv2_camvid', help="a shipped name or a checkpoint's path"
@@ -76,7 +81,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     evaluation = LiveEvaluation(labels, stamps, read_labels(bag, LABELS) if scored else ())
     with _node(args, topic) as node:
         published = _play(bag, topic, node, evaluation, labels, stamps, out)
-    drive = args.drive or f'sample drive, seed {SEED}'
+    drive = args.drive or f'a real street, then the sample drive of seed {SEED}'
     result = {'model': args.model, 'drive': drive, **evaluation.result(published)}
     answered = f'{result["frames_out"]} of {result["frames_in"]} frames answered'
     if not result['frames_out'] or node.returncode:
@@ -104,11 +109,10 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
     from ..evaluation.bags.bag import image_topic
     from ..evaluation.bags.writer import BagWriter
     from ..inference import image_file, video_file
-    from .sample_drive import write_drive
 
     bag = out / 'drive'
     if not args.drive:
-        write_drive(bag, seed=SEED, frames=FRAMES, size=SIZE, rate=RATE, overwrite=True)
+        _write_streets(bag)
         return bag, IMAGES
     drive = Path(args.drive)
     frames: Iterable[Image]
@@ -123,6 +127,22 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
             stamp = round((i + 1) / rate * 1e9)
             writer.write_image(IMAGES, image, stamp, 'camera', 'rgb8')
     return bag, IMAGES
+
+
+def _write_streets(bag: Path) -> None:
+    """Write the real street, and after it a drawn one with its labels, as one drive."""
+    from ..datasets.sample_drive import SampleDrive
+    from ..datasets.street_clip import RATE as CLIP_RATE
+    from ..datasets.street_clip import street_clip
+    from ..evaluation.bags.writer import BagWriter
+    from .sample_drive import add_drive
+
+    start, step = 10**9, round(1e9 / CLIP_RATE)
+    with BagWriter(bag, overwrite=True) as writer:
+        for image in street_clip(SIZE):
+            writer.write_image(IMAGES, image, start, 'camera', 'rgb8')
+            start += step
+        add_drive(writer, SampleDrive(seed=SEED, frames=FRAMES, size=SIZE, rate=RATE), start)
 
 
 @contextmanager
@@ -168,7 +188,7 @@ def _play(
     command = [sys.executable, '-m', 'seg_ros', 'play', str(bag), '--topics', topic, '--times']
     command += ['--wait-for-subscribers', str(START_SECONDS), '--json', str(figures)]
     drawing = _Drawing(labels, stamps[0])
-    writer = VideoWriter(out / 'overlay.mp4', _rate(stamps))
+    writer = VideoWriter(out / 'overlay.mp4')
     with Recorder([MASKS, OVERLAYS]) as recorder, writer as video:
         player = subprocess.Popen(command)
         try:
@@ -180,8 +200,11 @@ def _play(
                 for overlay in frames[OVERLAYS]:
                     image = overlay.pixels[..., ::-1]
                     evaluation.add_overlay(overlay.stamp, image)
-                    video.write(drawing.beside(image, overlay.stamp))
-                if not any(frames.values()) and player.poll() is not None:
+                    drawing.add_overlay(overlay.stamp, image)
+                over = not any(frames.values()) and player.poll() is not None
+                for stamp, image in drawing.finished(over):
+                    video.write(image, (stamp - stamps[0]) / 1e9)
+                if over:
                     break
             else:
                 raise CheckFailed(f'the node ended with exit code {node.returncode}, see above')
@@ -197,15 +220,9 @@ def _play(
     return times
 
 
-def _rate(stamps: Sequence[int]) -> float:
-    """Return the frames a second of a drive, so that its video plays as fast as it did."""
-    seconds = (stamps[-1] - stamps[0]) / 1e9
-    return (len(stamps) - 1) / seconds if seconds > 0 else RATE
-
-
 class _Drawing:
     """
-    Draws the panel beside each overlay, with the class shares of its mask.
+    Draws the panel beside each overlay, with the class shares of its own mask.
 
     :param start: stamp of the drive's first image.
     """
@@ -214,7 +231,9 @@ class _Drawing:
         self._labels, self._start = labels, start
         self._panel: Panel | None = None
         self._shares: dict[int, list[float]] = {}
+        self._overlays: deque[tuple[int, Image]] = deque()
         self._received: deque[int] = deque(maxlen=20)
+        self._newest = 0
 
     def add_mask(self, mask: Frame) -> None:
         import numpy as np
@@ -222,9 +241,26 @@ class _Drawing:
         pixels = np.bincount(mask.pixels.ravel(), minlength=len(self._labels))
         self._shares[mask.stamp] = (pixels / mask.pixels.size).tolist()
         self._received.append(mask.received)
+        self._newest = max(self._newest, mask.stamp)
 
-    def beside(self, image: Image, stamp: int) -> Image:
-        """Return an overlay with its panel; without shares, should its mask not have come."""
+    def add_overlay(self, stamp: int, image: Image) -> None:
+        """Add an overlay, RGB (H, W, 3); its mask may come before it or after it."""
+        self._overlays.append((stamp, image.copy()))
+
+    def finished(self, over: bool) -> Iterator[tuple[int, Image]]:
+        """
+        Yield stamp and picture of the overlays whose mask is here, in their order.
+
+        Masks come in their order, so one that is missing when a later one is here was lost.
+
+        :param over: whether no more masks will come.
+        """
+        while self._overlays and (over or self._overlays[0][0] <= self._newest):
+            stamp, image = self._overlays.popleft()
+            yield stamp, self._beside(image, stamp)
+
+    def _beside(self, image: Image, stamp: int) -> Image:
+        """Return an overlay with its panel; without shares, should its mask be lost."""
         import cv2
 
         from ..inference.overlay import Panel
@@ -234,4 +270,4 @@ class _Drawing:
         seconds = (self._received[-1] - self._received[0]) / 1e9 if self._received else 0
         fps = (len(self._received) - 1) / seconds if seconds else None
         panel = self._panel.draw(share, fps, f'{(stamp - self._start) / 1e9:.1f} s')
-        return cv2.hconcat([image.copy(), panel])
+        return cv2.hconcat([image, panel])

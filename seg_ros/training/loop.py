@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, fields
 import io
@@ -22,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from ..datasets.augmentation import Augmentation
-from ..datasets.catalog import open_dataset, SampleDrives
+from ..datasets.catalog import open_dataset
 from ..datasets.dataset import class_counts, LabelledImages, read_ahead
 from ..evaluation.confusion_matrix import ConfusionMatrix
 from ..evaluation.dataset import evaluate
@@ -40,16 +41,17 @@ from ..inference.segmenter import Segmenter
 from ..models import build_model, SegmentationNetwork
 from ..models.cascade import EXITS
 from .config import Recipe
-from .images import Batches, held, Joined, TrainingImages
+from .images import Batches, held, TrainingImages, union
 from .log import Log
-from .losses import class_weights, distillation_loss, labels_of, total_loss
+from .losses import class_weights, distillation_loss, label_weights, labels_of, total_loss
+from .mixture import open_mixture
 from .parallel import training_form
 from .pretrained import load_pretrained, Origin, origin_of
 from .schedule import learning_rate, make_optimizer
 
 LAST = EXITS[-1]
 TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-MAY_CHANGE = ('root', 'epochs', 'validate_every', 'pretrained', 'learning_rate', 'warm_up')
+MAY_CHANGE = ('epochs', 'validate_every', 'pretrained', 'learning_rate', 'warm_up')
 """Keys of a recipe that a resumed training may have otherwise."""
 
 Outputs = tuple[Tensor, list[Tensor]]
@@ -82,22 +84,24 @@ class Training:
 
     def _open_data(self) -> None:
         recipe = self.recipe
-        self.data = open_dataset(recipe.dataset, recipe.root, recipe.splits[0])
+        mixture = open_mixture(recipe)
+        self.data = mixture.images
         height, width = self.data[0][1].shape
         self.input_size = (recipe.input_size[0] or height, recipe.input_size[1] or width)
-        if recipe.drives:
-            drives = SampleDrives(recipe.drives, recipe.drive_frames, (width, height))
-            self.data = Joined(self.data, drives)
-        self.data = held(self.data)
-        by_image = class_counts(self.data, progress=rank() == 0)[:, : len(self.data.labels)]
-        counts = torch.from_numpy(by_image.sum(0, dtype=np.int64))
+        by_image = class_counts(self.data, progress=rank() == 0)
+        pixels, classes = torch.from_numpy(mixture.pixels(by_image)), len(self.data.labels)
+        groups = None if mixture.groups is None else torch.from_numpy(mixture.groups)
+        counts, weights = label_weights(pixels, classes, recipe.class_weight_power, groups)
+        self.weights = weights.to(self.device)
+        self.groups = None if groups is None else groups.to(self.device)
         rare = class_weights(counts, 1.0).gt(1).nonzero().flatten().tolist()
-        donors = {c: np.flatnonzero(by_image[:, c]).tolist() for c in rare}
-        self.weights = class_weights(counts, recipe.class_weight_power).to(self.device)
+        # A rare class may occur only among others of its group, where nobody can cut it out.
+        having = {c: np.flatnonzero(by_image[:, c]).tolist() for c in rare}
+        donors = {c: images for c, images in having.items() if images}
         augmentation = Augmentation(
-            recipe.crop, recipe.scale, stretch=recipe.stretch, jitter=recipe.jitter
+            recipe.crop, recipe.scale, recipe.stretch, appearance=recipe.appearance
         )
-        self.batches = Batches(len(self.data), recipe.batch, recipe.seed)
+        self.batches = Batches(len(self.data), recipe.batch, recipe.seed, mixture.sets)
         self.loader = DataLoader(
             TrainingImages(self.data, augmentation, recipe.seed, recipe.paste, donors),
             batch_sampler=self.batches,
@@ -138,6 +142,7 @@ class Training:
             # Their outputs have no loss; processes wait for gradients of all that can learn.
             for name in self.network.training_only:
                 self.network.get_submodule(name).requires_grad_(False)
+        self.network.train_stride = recipe.loss_stride
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = self._load_teacher() if recipe.teacher else None
@@ -262,15 +267,24 @@ class Training:
             [recipe.auxiliary * weight for weight in self.network.auxiliary_weights],
             recipe.ohem,
             recipe.lovasz,
+            self.groups,
+            self._middle,
         )
         if self.teacher:
             with torch.inference_mode(), self._autocast():
                 x = self.teacher.preprocessing.normalise(images.to(self.device).float())
                 coarse = self.teacher.network.coarse_logits(x)
                 target = self.teacher.network.upsample(coarse, (main.shape[-2], main.shape[-1]))
-            here = labels_of(main, labels)
+            here = labels_of(main, labels, self._middle)
             loss = loss + recipe.distillation * distillation_loss(main, target, here)
         return loss
+
+    @property
+    def _middle(self) -> bool:
+        """Whether the main output is resized so that a pixel stands for a square's middle."""
+        recipe = self.recipe
+        resized = recipe.loss_stride > 1 and not recipe.full_size_loss
+        return resized and not self.network.align_corners
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients."""
@@ -306,15 +320,12 @@ class Training:
             {
                 **self.origin.facts,
                 'data': self.data.name,
-                'split': self.recipe.splits[0],
+                'split': ', '.join(dict.fromkeys(s.split for s in self.recipe.sources)),
                 # Weights have the terms of all data that they have seen.
-                'terms': '; '.join(
-                    dict.fromkeys([self.data.terms, self.origin.facts.get('terms', '')])
-                ).removesuffix('; '),
+                'terms': union(self.data.terms, self.origin.facts.get('terms', '')),
                 # Files by their names alone: their folders are nobody else's business.
                 'recipe': {
-                    **asdict(self.recipe),
-                    'root': '',
+                    **_without_folders(self.recipe),
                     'pretrained': Path(self.recipe.pretrained).name,
                     'teacher': Path(self.recipe.teacher).name,
                 },
@@ -401,9 +412,10 @@ class Training:
                 f'damaged or of another origin ({type(error).__name__}). Fine-tune from '
                 'best.safetensors (pretrained), or train anew into another folder'
             ) from error
-        wanted = {**asdict(self.recipe), 'classes': self.data.labels.names}
+        wanted = {**_without_folders(self.recipe), 'classes': self.data.labels.names}
         # What was not yet a key when the training began was as it is by default.
-        had = {f.name: f.default for f in fields(Recipe)} | {**recipe, 'classes': classes}
+        had = {f.name: f.default for f in fields(Recipe)} | _without_folders(recipe)
+        had['classes'] = classes
         for key, value in wanted.items():
             found = had[key]
             if key not in MAY_CHANGE and found != value:
@@ -422,6 +434,16 @@ class Training:
         if 'preprocessing' in state:
             preprocessing = Preprocessing(**state['preprocessing'])
             self.origin = Origin(preprocessing, json.loads(state['facts']))
+
+
+def _without_folders(recipe: Recipe | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's keys and values, but not where its data lies."""
+    values = asdict(recipe) if isinstance(recipe, Recipe) else dict(recipe)
+    values['datasets'] = [
+        {**each, 'root': '', 'mapping': Path(each['mapping']).name}
+        for each in values.get('datasets', ())
+    ]
+    return {**values, 'root': ''}
 
 
 def _begin_worker(_: int) -> None:

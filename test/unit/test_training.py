@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from seg_ros.datasets.appearance import Appearance
 from seg_ros.datasets.augmentation import Augmentation
 from seg_ros.datasets.camvid import camvid
 from seg_ros.evaluation.dataset import evaluate
@@ -31,6 +32,7 @@ from seg_ros.training.losses import (
     class_weights,
     cross_entropy,
     distillation_loss,
+    labels_of,
     lovasz_softmax,
     total_loss,
 )
@@ -65,7 +67,7 @@ def blocks(seed: int, height: int = 64, width: int = 96, classes: int = 11) -> n
     ids=str,
 )
 def test_image_and_labels_move_together(options: dict) -> None:
-    augmentation = Augmentation((56, 72), jitter=0, **options)
+    augmentation = Augmentation((56, 72), **options)
     labels = 2 * blocks(0, classes=6)
     image = colour_of(labels)
     seen = set()
@@ -99,7 +101,7 @@ def test_labels_do_not_drift_against_the_image() -> None:
             image = np.stack([labels * 200] * 3, -1)
             scale = float(rng.uniform(0.5, 2.0))
             size = round(64 * scale)
-            augmentation = Augmentation((size, size), (scale, scale), flip=False, jitter=0)
+            augmentation = Augmentation((size, size), (scale, scale), flip=False)
             new_image, new_labels = augmentation(image, labels, rng)
             border = (1 - new_labels).mean(1 - axis).sum()
             drift.append(border - (1 - new_image[..., 0] / 200).mean(1 - axis).sum())
@@ -112,7 +114,7 @@ def test_small_images_are_padded_with_ignored_pixels() -> None:
     corners = set()
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        augmentation = Augmentation((64, 96), (0.5, 0.5), jitter=0, flip=False)
+        augmentation = Augmentation((64, 96), (0.5, 0.5), flip=False)
         image, new_labels = augmentation(colour_of(labels), labels, rng)
         rows, columns = np.nonzero(new_labels != 255)
         assert len(rows) == 32 * 48
@@ -124,7 +126,7 @@ def test_small_images_are_padded_with_ignored_pixels() -> None:
 
 def test_half_of_the_images_are_mirrored() -> None:
     labels = np.tile(np.arange(8, dtype=np.uint8), (8, 1))
-    augmentation = Augmentation((8, 8), (1, 1), jitter=0)
+    augmentation = Augmentation((8, 8), (1, 1))
     rng = np.random.default_rng(0)
     first = [augmentation(colour_of(labels), labels, rng)[1][0, 0] for _ in range(400)]
     assert set(first) == {0, 7}
@@ -135,7 +137,7 @@ def test_scales_are_even_on_a_logarithmic_scale() -> None:
     labels = np.zeros((32, 32), np.uint8)
     labels[:, :16] = 1
     rng = np.random.default_rng(0)
-    augmentation = Augmentation((256, 256), (0.25, 4.0), flip=False, jitter=0)
+    augmentation = Augmentation((256, 256), (0.25, 4.0), flip=False)
     shares = [
         (augmentation(colour_of(labels), labels, rng)[1] != 255).sum() / 32**2 for _ in range(300)
     ]
@@ -149,8 +151,8 @@ def test_scales_are_even_on_a_logarithmic_scale() -> None:
 def test_jitter_changes_colours_alone() -> None:
     labels = blocks(2)
     image = colour_of(labels)
-    plain = Augmentation((48, 64), jitter=0)
-    jittered = Augmentation((48, 64), jitter=0.4)
+    plain = Augmentation((48, 64))
+    jittered = Augmentation((48, 64), appearance=Appearance(jitter=0.4))
     changed = 0
     for seed in range(10):
         image_0, labels_0 = plain(image, labels, np.random.default_rng(seed))
@@ -180,7 +182,7 @@ def test_a_rare_class_is_pasted_with_its_pixels() -> None:
         if i == 3:
             labels[8:24, 8:24] = 5
         samples.append((colour_of(labels), labels))
-    augmentation = Augmentation((32, 32), jitter=0)
+    augmentation = Augmentation((32, 32))
     plain, pasting = (
         TrainingImages(samples, augmentation, 0, paste, {5: [3]}) for paste in (0.0, 1.0)
     )
@@ -390,6 +392,21 @@ def test_auxiliary_labels_fit_any_crop(size: tuple[int, int]) -> None:
         main = torch.zeros(1, classes, *size)
         loss = total_loss(main, [logits], labels, torch.ones(classes), (1.0,))
         assert float(loss) == pytest.approx(log(classes), abs=1e-4), f'stride {stride}'
+
+
+@pytest.mark.parametrize('size', [(64, 96), (50, 70), (90, 60)], ids=str)
+def test_labels_of_what_a_resized_output_covers(size: tuple[int, int]) -> None:
+    """A pixel of a map at 1/4 that was resized without aligned corners is centred on four."""
+    height, width = size
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    coarse = torch.zeros(1, 1, -(-height // 4), -(-width // 4))
+    for place in (rows, columns):
+        found = labels_of(coarse, place[None], middle=True)
+        assert found.shape[1:] == coarse.shape[2:]
+        side = width if place is columns else height
+        middle = (torch.arange(found.shape[1 if place is rows else 2]) + 0.5) * 4 - 0.5
+        found = found[0, :, 0] if place is rows else found[0, 0]
+        assert (found - middle.clamp(max=side - 1)).abs().max() <= 0.5
 
 
 # Schedule, optimizer, recipe

@@ -26,6 +26,9 @@ _SCANS: dict[str, Callable[[Path], Scan]] = {
     '.db3': SqliteScan,
     '.bag': Ros1Scan,
 }
+SUFFIXES = tuple(_SCANS)
+"""How the files of recordings end."""
+
 _REMEDIES = {
     '.mcap': '`mcap recover` makes a whole file of it',
     '.db3': "sqlite3's `.recover`, then `ros2 bag reindex`, make a whole one of it",
@@ -94,6 +97,20 @@ def open_recording(path: Path, stack: ExitStack) -> Recording:
     if damage and not any(c.msgcount for storage in storages for c in storage.connections):
         raise ValueError(damage)
     return Recording(storages, counts, damage)
+
+
+def is_storage(path: Path) -> bool:
+    """Return whether a file's name says that it holds what was recorded."""
+    return path.with_suffix('' if path.suffix == '.zstd' else path.suffix).suffix in SUFFIXES
+
+
+def is_recording(folder: Path) -> bool:
+    """Tell the folder of one recording from a folder of several, and from any other."""
+    if (folder / 'metadata.yaml').exists():
+        return True
+    # Where the recorder was killed there is no metadata, but its files have the folder's name.
+    files = [path for path in folder.iterdir() if is_storage(path)]
+    return bool(files) and all(path.name.startswith(folder.name) for path in files)
 
 
 def remedy(path: Path) -> str:

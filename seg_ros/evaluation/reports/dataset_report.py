@@ -1,10 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of one evaluation on a data set: scores, confusions, best and worst frames."""
+"""The report of an evaluation on data sets: scores, confusions, best and worst frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ...inference.image_file import Image
 from ...inference.labels import IGNORE, LabelSet
 from ...inference.overlay import colorize, thumbnail
+from ..cameras import CameraRow, CameraScores, means, worst
 from ..processes import gathered
 from ..scores import Scores
 from .plots import confusion_plot, iou_plot
@@ -96,13 +98,80 @@ def error_map(image: Image, truth: Image, predicted: Image) -> Image:
 
 
 def write_dataset_report(
-    path: str | Path, title: str, subtitle: str, scores: Scores, gallery: Gallery
+    path: str | Path,
+    title: str,
+    subtitle: str,
+    scores: Scores,
+    gallery: Gallery,
+    rows: Sequence[CameraRow] = (),
 ) -> None:
     """
     Write what an evaluation found as one HTML page.
 
+    :param rows: of the set's cameras, if there are several.
     :raises OSError: it cannot be written.
     """
+    sections = [*cameras_section(rows), *_set_sections(scores, gallery)]
+    write_report(path, title, subtitle, _facts(scores.result()), sections)
+
+
+def write_datasets_report(
+    path: str | Path,
+    title: str,
+    subtitle: str,
+    sets: Sequence[tuple[CameraScores, Gallery]],
+    rows: Sequence[CameraRow],
+) -> None:
+    """
+    Write what evaluations on several data sets found as one HTML page.
+
+    :param rows: of the cameras of all sets.
+    :raises OSError: it cannot be written.
+    """
+    sections = cameras_section(rows)
+    for cameras, gallery in sets:
+        scores = cameras.together()
+        sections.append(Section(cameras.name, facts=_facts(scores.result())))
+        sections += [replace(part, level=3) for part in _set_sections(scores, gallery)]
+    write_report(path, title, subtitle, _facts(means(rows)), sections)
+
+
+def cameras_section(rows: Sequence[CameraRow]) -> list[Section]:
+    """Return the section with a row for each camera; none where there is but one."""
+    lowest = worst(rows)
+    if len(rows) < 2 or lowest is None:
+        return []
+    return [
+        Section(
+            'Which camera is seen worst?',
+            f'{lowest.name}, with a mean IoU of {_number(lowest.miou)}. A mean is of the classes '
+            'that occur, so cameras with other classes compare only roughly.',
+            head=('camera', 'images', 'mean IoU', 'classes', 'pixel accuracy', 'worst class'),
+            table=[
+                (
+                    row.name,
+                    f'{row.images:,}',
+                    _number(row.miou),
+                    f'{row.classes} of {len(row.iou)}',
+                    _number(row.pixel_accuracy),
+                    _worst_class(row),
+                )
+                for row in rows
+            ],
+        )
+    ]
+
+
+def _worst_class(row: CameraRow) -> str:
+    known = {name: value for name, value in row.iou.items() if not isnan(value)}
+    name = min(known, key=lambda name: known[name], default='')
+    return f'{name} {_number(known[name])}' if name else ''
+
+
+def _set_sections(scores: Scores, gallery: Gallery) -> list[Section]:
+    """Return the sections about one data set."""
+    if not scores.matrix.counts.any():
+        return [Section('No scores', 'Every pixel of these labels is ignored.')]
     result, labels = scores.result(), scores.labels
     sections = [
         Section(
@@ -125,15 +194,7 @@ def write_dataset_report(
         _frames_section('The best frames', gallery.best(), labels),
         _frames_section('The worst frames', gallery.worst(), labels),
     ]
-    if not scores.matrix.counts.any():
-        sections = [Section('No scores', 'Every pixel of these labels is ignored.')]
-    write_report(
-        path,
-        title,
-        subtitle,
-        _facts(result),
-        [section for section in sections if section.figures or section.table or section.text],
-    )
+    return [section for section in sections if section.figures or section.table or section.text]
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -52,9 +52,9 @@ if [ "$gpu" = 'no GPU' ]; then
     device=cpu
 fi
 
-step test_cuda "$python" -m pytest -q -p no:cacheprovider test/test_cuda.py -k 'not tensorrt'
+step test_cuda "$python" -m pytest -q -p no:cacheprovider test/slow/onnxruntime/test_cuda.py -k 'not tensorrt'
 # Where TensorRT is installed, building its engines takes minutes.
-step test_tensorrt "$python" -m pytest -q -p no:cacheprovider test/test_cuda.py -k tensorrt
+step test_tensorrt "$python" -m pytest -q -p no:cacheprovider test/slow/onnxruntime/test_cuda.py -k tensorrt
 
 # A process for each, as the buffers of all would not fit many a GPU.
 for size in $sizes; do

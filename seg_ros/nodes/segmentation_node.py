@@ -348,7 +348,8 @@ class SegmentationNode(LifecycleNode):
             del future
 
         # A daemon, as a signal must end the process even where the work hangs.
-        Thread(target=run, args=(future,), name='loading', daemon=True).start()
+        thread = Thread(target=run, args=(future,), name='loading', daemon=True)
+        thread.start()
         while not wait([future], RECEIVE_PERIOD).done:
             try:
                 for camera in self._cameras.values():
@@ -360,9 +361,12 @@ class SegmentationNode(LifecycleNode):
                     break  # Shut down under our feet, which is no fault.
                 raise
         try:
-            return future.result(PATIENCE)
+            result = future.result(PATIENCE)
         finally:
             del future
+        # Python must not end while the thread does, or the libraries it has used crash.
+        thread.join()
+        return result
 
     # Any thread.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..inference.image_file import Image
-from ..inference.labels import CAMVID, IGNORE, LabelSet
+from ..inference.labels import CAMVID, CITYSCAPES, COCO_STUFF, IGNORE, LabelSet
 from .camvid import camvid, camvid32
 from .camvid import DECODE as CAMVID_IDS
 from .cityscapes import cityscapes
@@ -103,30 +103,22 @@ def open_dataset(name: str, root: str | Path, split: str) -> LabelledImages:
     return DATASETS[name](root, split)
 
 
-LABEL_IDS: dict[str, IdTable] = {
-    'camvid': CAMVID_IDS,
-    'cityscapes': CITYSCAPES_IDS,
-    'coco_stuff': COCO_STUFF_IDS,
+LABEL_IDS: dict[str, tuple[IdTable, LabelSet]] = {
+    'camvid': (CAMVID_IDS, CAMVID),
+    'cityscapes': (CITYSCAPES_IDS, CITYSCAPES),
+    'coco_stuff': (COCO_STUFF_IDS, COCO_STUFF),
 }
-"""The ids in the label files of data sets whose files do not hold train ids."""
+"""The ids in the label files of data sets whose files do not hold train ids; their classes."""
 
 
-def label_ids(name: str, labels: LabelSet) -> IdTable:
+def label_ids(name: str, labels: LabelSet) -> tuple[IdTable, LabelSet]:
     """
-    Return what turns the ids in labels of the reader's own into train ids.
+    Return what turns the ids in labels of the reader's own into train ids, and their classes.
 
-    :param name: a key of :data:`LABEL_IDS`, or ``train`` where they are train ids already.
-    :param labels: the classes.
-    :raises DatasetError: the data set has other classes.
+    :param name: a key of :data:`LABEL_IDS`, or ``train`` where they are train ids of ``labels``.
     """
-    if name == 'train':
-        train_ids = {i: i for i in range(len(labels))}
-        remedy = f'If they are those of a data set, name it: {", ".join(LABEL_IDS)}'
-        return IdTable(f'{len(labels)} classes and {IGNORE}', train_ids, remedy)
-    table = LABEL_IDS[name]
-    classes = len(set(table.known.values()) - {IGNORE})
-    if classes != len(labels):
-        raise DatasetError(
-            f'expected a network of the {classes} classes of {table.name}; found {len(labels)}'
-        )
-    return table
+    if name != 'train':
+        return LABEL_IDS[name]
+    train_ids = {i: i for i in range(len(labels))}
+    remedy = f'If they are those of a data set, name it: {", ".join(LABEL_IDS)}'
+    return IdTable(f'{len(labels)} classes and {IGNORE}', train_ids, remedy), labels

@@ -221,6 +221,29 @@ class CommonClasses:
     predicted: Image
     truth: Image
 
+    def drawn(self, labels: LabelSet) -> LabelSet:
+        """Return the common classes, in the colours of ``labels`` if these are the same."""
+        return labels if labels.names == self.labels.names else self.labels
+
+    def as_predicted(self) -> Image:
+        """
+        Return the network's id that stands for each train id of the data set, uint8 (256,).
+
+        It is the first that the same common class is made of, and 255 where there is none. So
+        ground truth can be drawn in the network's colours.
+        """
+        table = np.full(256, IGNORE, np.uint8)
+        for i, common in enumerate(self.truth):
+            if common != IGNORE:
+                table[i] = np.flatnonzero(self.predicted == common)[0]
+        return table
+
+
+def same_classes(labels: LabelSet) -> CommonClasses:
+    """Return what scores a network in its own classes."""
+    unchanged = np.arange(256, dtype=np.uint8)
+    return CommonClasses(labels, unchanged, unchanged)
+
 
 def common_classes(
     network: LabelSet, data: LabelSet, mapping: str, model: str, dataset: str
@@ -234,9 +257,8 @@ def common_classes(
     :param dataset: what to call the data set.
     :raises DatasetError: there is none, it does not fit, or it lets a finer class be two.
     """
-    unchanged = np.arange(256, dtype=np.uint8)
     if network.names == data.names and not mapping:
-        return CommonClasses(data, unchanged, unchanged)
+        return same_classes(data)
     backward = False
     if mapping:
         mapped = load_mapping(mapping).keys()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.mappings import CommonClasses, same_classes
 from ..inference.image_file import Image
 from ..inference.labels import IGNORE, LabelSet
 from ..inference.overlay import thumbnail
@@ -39,7 +40,8 @@ class WorstFrame(NamedTuple):
     :param measure: what it is bad in: ``miou``, ``confidence`` or ``flicker``.
     :param value: of that measure.
     :param place: of the frame, counted from the camera's first.
-    :param truth: train ids where the frame has them.
+    :param truth: ids of the network's classes, where the frame has ground truth.
+    :param common: folds both into the classes that they are compared in.
     """
 
     measure: str
@@ -49,6 +51,7 @@ class WorstFrame(NamedTuple):
     image: Image
     predicted: Image
     truth: Image | None
+    common: CommonClasses
 
 
 class Stretch(NamedTuple):
@@ -89,6 +92,8 @@ class CameraScores:
     What one camera's frames scored, in their order; a few numbers a frame are kept.
 
     :param topic: of its images.
+    :param labels: the network's classes.
+    :param common: those that it is scored in; its own, if left out.
     :ivar frames_in: images that the recording had.
     :ivar failed: what was wrong with the first of those that could not be read.
     :ivar labelled: frames with ground truth.
@@ -97,14 +102,15 @@ class CameraScores:
     :ivar shares: of each class in each frame, and of unlabeled pixels; float32 (C + 1,).
     """
 
-    def __init__(self, topic: str, labels: LabelSet) -> None:
+    def __init__(self, topic: str, labels: LabelSet, common: CommonClasses | None = None) -> None:
         self.topic = topic
         self.labels = labels
+        self.common = common or same_classes(labels)
         self.frames_in = 0
         self.failed: list[str] = []
         self.labelled = 0
         self.unmatched = 0
-        self.matrix = ConfusionMatrix(len(labels))
+        self.matrix = ConfusionMatrix(len(self.common.labels))
         self.stamps: list[int] = []
         self.latency_ms: list[float] = []
         self.confidence: list[float] = []
@@ -122,12 +128,13 @@ class CameraScores:
 
         :param image: uint8 RGB (H, W, 3) if the worst frames shall be kept.
         :param predicted: train ids, (H, W).
-        :param truth: train ids, 255 ignored, (H, W); None of a frame without.
+        :param truth: ids of the network's classes, 255 ignored, (H, W); None of a frame without.
         :raises ValueError: as :meth:`ConfusionMatrix.update`.
         """
-        own = ConfusionMatrix(len(self.labels))
+        own = ConfusionMatrix(len(self.common.labels))
         if truth is not None:
-            own.update(predicted, truth)
+            fold = self.common.predicted
+            own.update(cv2.LUT(predicted, fold), cv2.LUT(truth, fold))
             self.matrix.counts += own.counts
             self.labelled += 1
         self.stamps.append(frame.stamp)
@@ -166,6 +173,7 @@ class CameraScores:
             thumbnail(image, cv2.INTER_AREA),
             thumbnail(predicted),
             None if truth is None else thumbnail(truth),
+            self.common,
         )
         others = [other for other in kept if not any(other is rival for rival in rivals)]
         kept[:] = sorted([*others, frame], key=lambda f: -_badness(f))
@@ -259,10 +267,13 @@ def _result(cameras: Sequence[CameraScores]) -> dict[str, Any]:
     latencies = [ms for camera in cameras for ms in camera.latency_ms]
     compared = sum(camera.compared for camera in cameras)
     labels = cameras[0].labels.names if cameras else ()
-    matrix = ConfusionMatrix(len(labels))
-    for camera in cameras:
+    seen = [camera for camera in cameras if camera.labelled]
+    scored = seen[0].common.labels.names if seen else ()
+    # Figures in different classes are no figure together.
+    labelled = bool(seen) and all(camera.common.labels.names == scored for camera in seen)
+    matrix = ConfusionMatrix(len(scored))
+    for camera in seen if labelled else ():
         matrix.counts += camera.matrix.counts
-    labelled = sum(camera.labelled for camera in cameras) > 0
     shares = [share for camera in cameras for share in camera.shares]
     mean_share = np.stack(shares).mean(0, dtype=np.float64) if shares else np.zeros(0)
     return {
@@ -271,7 +282,7 @@ def _result(cameras: Sequence[CameraScores]) -> dict[str, Any]:
         'latency_ms': percentiles(latencies),
         'fps': 1e3 * len(latencies) / sum(latencies) if latencies else None,
         'miou': matrix.miou() if labelled else None,
-        'iou': dict(zip(labels, matrix.iou().tolist())) if labelled else None,
+        'iou': dict(zip(scored, matrix.iou().tolist())) if labelled else None,
         'pixel_accuracy': matrix.pixel_accuracy() if labelled else None,
         'flicker': sum(camera.changed for camera in cameras) / compared if compared else None,
         'confidence': mean(np.array([c for camera in cameras for c in camera.confidence])),

@@ -91,6 +91,8 @@ class DriveOutputs:
         with ExitStack() as stack:
             if self._writer is not None:
                 stack.enter_context(self._writer)
+                if self._bag.label_ids:
+                    self._writer.note_label_ids(self._bag.label_ids)
             for topic, path in _videos(self._outputs.video, self._bases).items():
                 self._videos[topic] = _DriveVideo(path, self._outputs.drawn)
                 stack.enter_context(self._videos[topic])

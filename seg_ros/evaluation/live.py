@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.mappings import CommonClasses, same_classes
 from ..inference.image_file import Image
 from ..inference.labels import LabelSet
 from ..inference.overlay import colorize, thumbnail
@@ -97,17 +98,25 @@ class LiveEvaluation:
     :param stamps: of the drive's images, in nanoseconds, in their order.
     :param truth: (stamp, train ids) of labelled images, in their order; empty where there are
         none. Each is compared with the first mask of its stamp, however often the drive is played.
+    :param common: the classes that a mask and its ground truth are compared in; the network's, if
+        left out.
     """
 
     def __init__(
-        self, labels: LabelSet, stamps: Sequence[int], truth: Iterable[tuple[int, Image]] = ()
+        self,
+        labels: LabelSet,
+        stamps: Sequence[int],
+        truth: Iterable[tuple[int, Image]] = (),
+        common: CommonClasses | None = None,
     ) -> None:
         self.labels = labels
+        self.common = common or same_classes(labels)
         self.stamps = list(stamps)
-        self._truth = iter(truth)
+        ids = self.common.as_predicted()
+        self._truth = ((stamp, cv2.LUT(image, ids)) for stamp, image in truth)
         self._next_truth: tuple[int, Image] | None = next(self._truth, None)
         self._has_truth = self._next_truth is not None
-        self._matrix = ConfusionMatrix(len(labels))
+        self._matrix = ConfusionMatrix(len(self.common.labels))
         self._heard = array('q')
         self._received = array('q')
         chosen = np.linspace(0, len(self.stamps) - 1, SHOWN + 2).round().astype(int)[1:-1]
@@ -131,7 +140,8 @@ class LiveEvaluation:
                     f"expected masks of the labels' size, {wanted}; found {found}. Set the node's "
                     'parameter output_size to camera'
                 )
-            self._matrix.update(mask, truth)
+            fold = self.common.predicted
+            self._matrix.update(cv2.LUT(mask, fold), cv2.LUT(truth, fold))
         if stamp in self.shown:
             shown = self.shown[stamp]
             shown['what the network sees'] = colorize(thumbnail(mask), self.labels.palette)
@@ -176,7 +186,7 @@ class LiveEvaluation:
 
     def scores(self) -> dict[str, Any]:
         """Return ``miou`` and ``iou`` by class; None without ground truth."""
-        iou = dict(zip(self.labels.names, self._matrix.iou().tolist()))
+        iou = dict(zip(self.common.labels.names, self._matrix.iou().tolist()))
         return {
             'miou': self._matrix.miou() if self._has_truth else None,
             'iou': iou if self._has_truth else None,

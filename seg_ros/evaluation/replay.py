@@ -18,10 +18,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import cast, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..datasets.dataset import IdTable
+from ..inference.image_file import Image
 from ..inference.labels import LabelSet
 from ..inference.segmentation import Segmentation
 from ..inference.segmenter import Segmenter
@@ -30,7 +31,7 @@ from .drive import CameraScores, DriveScores, FrameScores
 from .drive_outputs import DriveOutputs, Frame, Outputs
 from .flicker import Flicker
 from .latency import Reference
-from .truth import LabelFolder, LabelTopic, Truth, TruthError
+from .truth import LabelFolder, LabelTopic, Truth, truth_ids, TruthError
 
 AHEAD = 4
 """Frames that wait before the network, and, of a GPU, as many behind it."""
@@ -70,7 +71,7 @@ class Settings:
 
     :param topics: of the images; empty where there is only one.
     :param labels: for each of them the topic or the folder of its ground truth; or empty.
-    :param ids: of that ground truth.
+    :param ids: of that ground truth, as :func:`.truth.truth_ids` names them.
     :param outputs: what to write.
     :param confidence_threshold: a pixel less probable than this is 255.
     :param pictures: whether to keep the worst frames.
@@ -79,7 +80,7 @@ class Settings:
 
     topics: Sequence[str]
     labels: Sequence[str]
-    ids: IdTable
+    ids: str
     outputs: Outputs
     confidence_threshold: float = 0.0
     pictures: bool = False
@@ -192,10 +193,14 @@ def _troubles(bag: Bag, cameras: Sequence[CameraScores]) -> str:
 
 
 class _Camera:
-    """A camera of a replay: its ground truth and its scores."""
+    """
+    A camera of a replay: its ground truth and its scores.
 
-    def __init__(self, scores: CameraScores, truth: Truth | None) -> None:
-        self.scores, self.truth = scores, truth
+    :param ids: the network's id that stands for each of the ground truth, uint8 (256,).
+    """
+
+    def __init__(self, scores: CameraScores, truth: Truth | None, ids: Image) -> None:
+        self.scores, self.truth, self._ids = scores, truth, ids
         self._flicker = Flicker()
 
     def read(self, bag: Bag, message: Message) -> Frame | None:
@@ -216,6 +221,8 @@ class _Camera:
                 f'{message.topic}, {width}x{height}; found {columns}x{rows} for the image of '
                 f'{stamp} ns. Resize them to the nearest label'
             )
+        if truth is not None:
+            truth = cv2.LUT(truth, self._ids)
         return Frame(message.topic, stamp, frame_id, message.time, image, truth)
 
     def add(self, answer: _Answer, pictures: bool) -> FrameScores:
@@ -264,19 +271,20 @@ def _cameras(
             f'({", ".join(topics)}); found {len(sources)}'
         )
     cameras = {}
+    ids, common = truth_ids(bag, settings.ids, labels)
     for topic, source in zip(topics, sources):
         truth: Truth | None = None
         if source in bag.topics:
-            truth = LabelTopic(stack.enter_context(Bag(bag.path)), source, settings.ids)
+            truth = LabelTopic(stack.enter_context(Bag(bag.path)), source, ids)
         elif source and Path(source).is_dir():
             images, damaged = bag.counts[topic], bool(bag.damage)
-            truth = LabelFolder(Path(source), topic, images, settings.ids, damaged)
+            truth = LabelFolder(Path(source), topic, images, ids, damaged)
         elif source:
             raise TruthError(
                 f'{bag.path}: expected labels in a folder or on a topic {source}; found neither. '
                 f'Its topics are {", ".join(sorted(bag.topics))}'
             )
-        cameras[topic] = _Camera(CameraScores(topic, labels), truth)
+        cameras[topic] = _Camera(CameraScores(topic, labels, common), truth, common.as_predicted())
     return cameras
 
 

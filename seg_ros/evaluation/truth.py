@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from ..datasets.catalog import LABEL_IDS, label_ids
 from ..datasets.dataset import IdTable
+from ..datasets.mappings import common_classes, CommonClasses
 from ..inference.image_file import Image, images_in
-from .bags.bag import Bag
+from ..inference.labels import CAMVID, LabelSet
+from .bags.bag import Bag, read_labels
 
 KEPT_BYTES = 2**28
 """Of labels that were recorded before their images, or have none."""
@@ -17,6 +21,41 @@ KEPT_BYTES = 2**28
 
 class TruthError(ValueError):
     """Ground truth that does not fit the images; the message names topic or file."""
+
+
+def truth_ids(bag: Bag, name: str, labels: LabelSet) -> tuple[IdTable, CommonClasses]:
+    """
+    Return the ids of a recording's ground truth, and the classes that a network is scored in.
+
+    :param name: of the ids, a key of :data:`..datasets.catalog.LABEL_IDS` or ``train``; or
+        ``auto``, which is what the recording notes, else CamVid's for a network of CamVid's
+        classes, and the network's own for any other.
+    :param labels: the network's classes.
+    :raises DatasetError: nothing is known of how the two class lists belong together.
+    """
+    if name == 'auto':
+        usual = 'camvid' if labels.names == CAMVID.names else 'train'
+        name = bag.label_ids if bag.label_ids in (*LABEL_IDS, 'train') else usual
+    table, classes = label_ids(name, labels)
+    return table, common_classes(labels, classes, '', 'the network', f'the labels of {bag.path}')
+
+
+def read_truth(
+    path: str | Path, topic: str, labels: LabelSet
+) -> tuple[Iterator[tuple[int, Image]], CommonClasses]:
+    """
+    Return stamp in ns and train ids of each label image, and the classes to score a network in.
+
+    :param labels: the network's classes.
+    :raises ValueError: as :func:`truth_ids`; or, while they are read, an id is unknown.
+    """
+    with Bag(path) as bag:
+        table, common = truth_ids(bag, 'auto', labels)
+    images = (
+        (stamp, table.convert(ids, f'{topic}, {stamp} ns'))
+        for stamp, ids in read_labels(path, topic)
+    )
+    return images, common
 
 
 class Truth(Protocol):

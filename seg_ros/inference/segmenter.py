@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
+from . import DEFAULT_MODEL
 from .backends import EngineError, make_engine
 from .backends.cache import Report
 from .backends.torch_engine import TorchEngine
@@ -27,8 +28,6 @@ from .labelling import label, label_with_confidence
 from .overlay import draw
 from .preprocessing import resize
 from .segmentation import LOW, NOT_FINITE, Paint, Segmentation
-
-DEFAULT_MODEL = 'bisenetv2_camvid'
 
 MEAN_POINTS = 2**14
 """Of how many coarse pixels a CPU takes the mean confidence, about."""

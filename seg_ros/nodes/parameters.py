@@ -17,6 +17,7 @@ from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.node import Node
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
+from ..inference import DEFAULT_MODEL
 from ..inference.palette import PALETTES
 
 LONGEST = 'overlay/compressed'
@@ -96,7 +97,7 @@ PARAMETERS = (
     ),
     Parameter(
         'model',
-        'bisenetv2_camvid',
+        DEFAULT_MODEL,
         "A shipped network's name, or a checkpoint's path.",
     ),
     Parameter(

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..inference import DEFAULT_MODEL
 from ..inference.image_file import encode_image
 from ..inference.image_file import Image as Array
 from ..inference.run_length import encode
@@ -91,7 +92,7 @@ def end_to_end_rows(
     picture: Array,
     sizes: Sequence[Size] = ((1024, 2048),),
     *,
-    model: str = 'bisenetv2_camvid',
+    model: str = DEFAULT_MODEL,
     parameters: Mapping[str, Any] | None = None,
     chosen: Sequence[str] = (DEFAULT, BOTH),
     frames: int = 40,
@@ -151,7 +152,7 @@ def node_rows(
     picture: Array,
     sizes: Sequence[Size] = SIZES,
     *,
-    model: str = 'bisenetv2_camvid',
+    model: str = DEFAULT_MODEL,
     parameters: Mapping[str, Any] | None = None,
     frames: int = 40,
 ) -> list[Row]:
@@ -184,7 +185,7 @@ def camera_rows(
     counts: Sequence[int] = (1, 2, 4, 6),
     *,
     size: Size = (480, 640),
-    model: str = 'bisenetv2_camvid',
+    model: str = DEFAULT_MODEL,
     parameters: Mapping[str, Any] | None = None,
     rate: float = 10.0,
     seconds: float = 10.0,
@@ -230,7 +231,7 @@ def deadline_rows(
     picture: Array,
     *,
     size: Size = (480, 640),
-    model: str = 'bisenetv2_camvid',
+    model: str = DEFAULT_MODEL,
     parameters: Mapping[str, Any] | None = None,
     deadline_ms: int = 0,
     rate: float = 0.0,
@@ -271,7 +272,7 @@ def overload_rows(
     picture: Array,
     *,
     size: Size = (480, 640),
-    model: str = 'bisenetv2_camvid',
+    model: str = DEFAULT_MODEL,
     parameters: Mapping[str, Any] | None = None,
     seconds: float = 120.0,
 ) -> tuple[list[Row], dict[str, Any]]:

@@ -8,6 +8,8 @@ import argparse
 import sys
 from typing import Any, TYPE_CHECKING
 
+from ..inference import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --model, --device, --backend, --precision and the input size."""
     parser.add_argument(
-        '--model', default='bisenetv2_camvid', help="a shipped name or a checkpoint's path"
+        '--model', default=DEFAULT_MODEL, help="a shipped name or a checkpoint's path"
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument(

@@ -22,6 +22,7 @@ import shlex
 import sys
 from typing import Any, TYPE_CHECKING
 
+from ..inference import DEFAULT_MODEL
 from . import CheckFailed
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'files', nargs='*', metavar='JSON', help='of table: written before with --json'
     )
     parser.add_argument(
-        '--networks', nargs='+', default=['bisenetv2_camvid'], metavar='N',
+        '--networks', nargs='+', default=[DEFAULT_MODEL], metavar='N',
         help='shipped names, paths, or untrained ones such as bisenetv2:head_width=1024, '
         'icnet:width=0.5,exit=sub4, pspnet50:width=0.5',
     )  # fmt: skip

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from typing import Any, TYPE_CHECKING
 
+from ..inference import DEFAULT_MODEL
 from . import CheckFailed
 from ._model import add_palette_argument
 
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--drive', help='a bag, video or folder of images, in their place')
     parser.add_argument('--topic', help='image topic of a bag that has several')
     parser.add_argument(
-        '--model', default='bisenetv2_camvid', help="a shipped name or a checkpoint's path"
+        '--model', default=DEFAULT_MODEL, help="a shipped name or a checkpoint's path"
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     add_palette_argument(parser)
@@ -61,11 +62,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     :raises CheckFailed: no mask came back, or a process failed.
     """
-    from ..evaluation.bags.bag import read_labels, read_stamps, topics
+    from ..datasets.dataset import DatasetError
+    from ..evaluation.bags.bag import read_stamps, topics
     from ..evaluation.live import LiveEvaluation
     from ..evaluation.reports.live_report import write_live_report
+    from ..evaluation.truth import read_truth
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
-    from ..inference.labels import CAMVID
     from ..inference.palette import with_palette
     from ._result import write_json
 
@@ -76,9 +78,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     stamps = read_stamps(bag, topic)
     if not stamps:
         raise ValueError(f'{bag}: expected images on {topic}; found none')
-    # The drive's ids are CamVid's: they say nothing of a network with other classes.
-    scored = LABELS in topics(bag) and labels.names == CAMVID.names
-    evaluation = LiveEvaluation(labels, stamps, read_labels(bag, LABELS) if scored else ())
+    given: tuple[Any, ...] = ()
+    if LABELS in topics(bag):
+        try:
+            given = read_truth(bag, LABELS, labels)
+        except DatasetError as error:  # Classes that have nothing to do with the drive's.
+            print(f'The masks are not scored: {error}')
+    evaluation = LiveEvaluation(labels, stamps, *given)
     with _node(args, topic) as node:
         published = _play(bag, topic, node, evaluation, labels, stamps, out)
     drive = args.drive or f'a real street, then the sample drive of seed {SEED}'

@@ -87,18 +87,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.dry_run:
         print('\n'.join(drive.topics))
         return {'topics': drive.topics}
-    from ..evaluation.bags.bag import read_labels
     from ..evaluation.live import LiveEvaluation
     from ..evaluation.live_clock import BagClock
     from ..evaluation.reports.live_report import write_live_report
+    from ..evaluation.truth import read_truth
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
     from ..inference.palette import with_palette
     from ._result import write_json
 
     segmenter = make_segmenter(args) if args.check else None  # its errors now, not afterwards
     labels = (segmenter or load_checkpoint(find_checkpoint(args.model))).labels
-    truth = read_labels(args.bag, args.labels) if args.labels else ()
-    evaluation = LiveEvaluation(with_palette(labels, args.palette), drive.stamps, truth)
+    given = read_truth(args.bag, args.labels, labels) if args.labels else ()
+    evaluation = LiveEvaluation(with_palette(labels, args.palette), drive.stamps, *given)
     clock = BagClock()
     with _signals() as signals:
         digests = _receive(args, drive, evaluation, clock, signals)

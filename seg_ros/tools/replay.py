@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--label-ids', choices=LABEL_IDS, default='auto',
         help="what ids the labels hold: the network's own (train), or those of a data set's "
-        'files; auto takes camvid for the classes of CamVid, and train for all others',
+        'files; auto takes what the bag notes, as a sample drive does, else camvid for a network '
+        'of the classes of CamVid, and train for all others',
     )  # fmt: skip
     parser.add_argument(
         '--out', metavar='BAG2',
@@ -131,7 +132,7 @@ def _replay(
 
     segmenter = make_segmenter(args)
     drawn = with_palette(segmenter.labels, args.palette)
-    jobs = [*zip(bags, _settings(args, bags, segmenter.labels, drawn))]
+    jobs = [*zip(bags, _settings(args, bags, drawn))]
     if args.jobs == 1 or len(jobs) == 1:
         drives = replay_all(lambda: segmenter, jobs)
     else:
@@ -157,19 +158,11 @@ def _replay(
     return scores
 
 
-def _settings(
-    args: argparse.Namespace, bags: Sequence[Path], labels: LabelSet, drawn: LabelSet
-) -> list[Settings]:
+def _settings(args: argparse.Namespace, bags: Sequence[Path], drawn: LabelSet) -> list[Settings]:
     """Return what to do with each bag. Of several, each has its own bag and video."""
-    from ..datasets.catalog import label_ids
     from ..evaluation.drive_outputs import Outputs
     from ..evaluation.replay import Settings
-    from ..inference.labels import CAMVID
 
-    ids = args.label_ids
-    if ids == 'auto':
-        ids = 'camvid' if labels.names == CAMVID.names else 'train'
-    table = label_ids(ids, labels)
     out, video = (Path(path) if path else None for path in (args.out, args.video))
     stems = [bag.name if bag.is_dir() else bag.stem for bag in bags]
     if len(set(stems)) < len(stems) and (out or video):
@@ -183,7 +176,7 @@ def _settings(
         Settings(
             topics=args.topic,
             labels=args.labels,
-            ids=table,
+            ids=args.label_ids,
             outputs=Outputs(
                 out / stem if out and several else out,
                 video / f'{stem}.mp4' if video and several else video,

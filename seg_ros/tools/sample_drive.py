@@ -86,6 +86,7 @@ def add_drive(writer: BagWriter, drive: SampleDrive, start: int = 10**9) -> dict
     from tqdm import tqdm
 
     counts = np.zeros(256, np.int64)
+    writer.note_label_ids('camvid')
     for index in tqdm(range(len(drive)), 'drawing the drive', unit='frame'):
         image, labels = drive[index]
         stamp = start + round(index * 1e9 / drive.rate)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
+from seg_ros.datasets.mappings import common_classes
 from seg_ros.evaluation.live import LiveEvaluation
 from seg_ros.evaluation.live_clock import BagClock
 from seg_ros.evaluation.live_drive import Drive, match
-from seg_ros.inference.labels import CAMVID
+from seg_ros.inference.labels import CAMVID, CITYSCAPES
 
 NOW = 1_700_000_000 * SECOND
 
@@ -178,6 +179,21 @@ def test_each_label_is_compared_once():
     assert iou[CAMVID.names[4]] == 0.5  # 6 pixels of 12: those of later masks are not there
     assert iou[CAMVID.names[5]] == 0.0
     assert np.isnan(iou[CAMVID.names[0]])
+
+
+def test_a_network_of_finer_classes_is_scored_in_those_of_the_labels():
+    common = common_classes(CITYSCAPES, CAMVID, '', 'net', 'drive')
+    car, person = (CAMVID.names.index(name) for name in ('car', 'pedestrian'))
+    truth = [(1, np.array([[car, car, person, 255]], np.uint8))]
+    heard = LiveEvaluation(CITYSCAPES, [1], truth, common)
+    said = [CITYSCAPES.names.index(name) for name in ('car', 'truck', 'road', 'sky')]
+    heard.add_mask(1, NOW, np.array([said], np.uint8))
+    iou = heard.scores()['iou']
+    assert list(iou) == list(CAMVID.names)
+    assert (iou['car'], iou['pedestrian'], iou['road']) == (1.0, 0.0, 0.0)
+    assert heard.scores()['miou'] == pytest.approx(1 / 3)
+    shown = heard.shown[1]['ground truth'][0]
+    assert tuple(shown[0]) == CITYSCAPES.palette[CITYSCAPES.names.index('car')]
 
 
 def test_masks_that_are_smaller_than_the_labels():

@@ -181,6 +181,21 @@ def test_equal_classes_stay() -> None:
     assert common.predicted.tolist() == common.truth.tolist() == [*range(256)]
 
 
+def test_ground_truth_in_the_ids_of_the_network_by_hand() -> None:
+    common = common_classes(CITYSCAPES, CAMVID, '', 'net', 'camvid')
+    names = [CITYSCAPES.names[i] for i in common.as_predicted()[:11]]
+    assert dict(zip(CAMVID.names, names)) == {
+        'sky': 'sky', 'building': 'building', 'pole': 'pole', 'road': 'road',
+        'pavement': 'sidewalk', 'tree': 'vegetation', 'sign': 'traffic light', 'fence': 'fence',
+        'car': 'car', 'pedestrian': 'person', 'bicyclist': 'rider',
+    }  # fmt: skip
+    assert set(common.as_predicted()[11:].tolist()) == {255}
+    common = common_classes(CAMVID, CITYSCAPES, '', 'net', 'cityscapes')
+    assert common.as_predicted().tolist() == common.truth.tolist()
+    same = common_classes(CAMVID, CAMVID, '', 'net', 'camvid')
+    assert same.as_predicted().tolist() == [*range(256)]
+
+
 def test_a_mapping_may_point_either_way(tmp_path: Path) -> None:
     path = tmp_path / 'mapping.yaml'
     path.write_text('thing: [car, truck]\nroad: road\nmess: ignored\n')

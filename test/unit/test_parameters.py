@@ -8,8 +8,8 @@ import re
 import pytest
 import yaml
 
+from seg_ros.inference import DEFAULT_MODEL
 from seg_ros.inference.backends import BACKENDS, PRECISIONS
-from seg_ros.inference.segmenter import DEFAULT_MODEL
 from seg_ros.nodes.parameters import (
     CAMERA_PARAMETERS,
     check,

@@ -20,6 +20,7 @@ from .types import COMPRESSED, IMAGE, MessageTypes
 from .types import Message as Message
 
 LABELS = 'labels'
+LABEL_IDS = 'label_ids'
 """Last part of the name of a topic that holds class ids rather than what a camera saw."""
 
 RESULTS = ('mask', 'confidence', 'color', 'overlay')
@@ -39,6 +40,8 @@ class Bag:
     :ivar topics: types such as ``sensor_msgs/msg/Image``, by topic.
     :ivar counts: messages by topic, as the recording's index promises.
     :ivar duration: seconds, 0 where there are no messages.
+    :ivar label_ids: which ids the labels in it hold, as ``replay --label-ids`` names them; empty
+        if nothing says so.
     :ivar damage: why it is known not to be whole, or nothing.
     :ivar types: what its messages are.
     :raises BagError: on entering: there is none, or nothing in it can be read.
@@ -48,6 +51,7 @@ class Bag:
     topics: dict[str, str]
     counts: dict[str, int]
     duration: float
+    label_ids: str
     damage: str
 
     def __init__(self, path: str | Path) -> None:
@@ -59,7 +63,7 @@ class Bag:
             raise BagError(f'{self.path}: expected a bag; found nothing there. Check the path')
         with ExitStack() as stack:
             try:
-                storages, counts, damage = open_recording(self.path, stack)
+                storages, counts, custom, damage = open_recording(self.path, stack)
             except Exception as error:
                 raise BagError(
                     f'{self.path}: expected a rosbag2 folder or file (mcap, sqlite3) or a ROS 1 '
@@ -67,6 +71,7 @@ class Bag:
                 ) from error
             self._stack = stack.pop_all()
         self._storages = storages
+        self.label_ids = custom.get(LABEL_IDS, '')
         self.damage = damage and f'{self.path}: expected a whole recording; found that {damage}'
         connections = [c for storage in storages for c in storage.connections]
         self.topics = {c.topic: c.msgtype for c in connections}

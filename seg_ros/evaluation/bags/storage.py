@@ -63,10 +63,17 @@ class Storage(Protocol):
 
 
 class Recording(NamedTuple):
-    """What there is of a recording; `damage` says why that is not all, `counts` what was."""
+    """
+    What there is of a recording.
+
+    :param counts: messages by topic, as its metadata promises.
+    :param custom: what its writer noted in the metadata, by key.
+    :param damage: why not all of it can be read, or nothing.
+    """
 
     storages: list[Storage]
     counts: dict[str, int]
+    custom: dict[str, str]
     damage: str
 
 
@@ -77,7 +84,7 @@ def open_recording(path: Path, stack: ExitStack) -> Recording:
     :param stack: closes them.
     :raises Exception: of any kind, where nothing can be read.
     """
-    files, counts, damage = _find_files(path) if path.is_dir() else ([path], {}, '')
+    files, counts, custom, damage = _find_files(path) if path.is_dir() else ([path], {}, {}, '')
     storages: list[Storage] = []
     for file in files:
         if not file.exists():
@@ -96,7 +103,7 @@ def open_recording(path: Path, stack: ExitStack) -> Recording:
         raise ValueError('metadata.yaml lists no files')
     if damage and not any(c.msgcount for storage in storages for c in storage.connections):
         raise ValueError(damage)
-    return Recording(storages, counts, damage)
+    return Recording(storages, counts, custom, damage)
 
 
 def is_storage(path: Path) -> bool:
@@ -118,8 +125,8 @@ def remedy(path: Path) -> str:
     return _REMEDIES.get(Path(path.name.removesuffix('.zstd')).suffix, 'Name a recording')
 
 
-def _find_files(folder: Path) -> tuple[list[Path], dict[str, int], str]:
-    """Return a rosbag2's files in their order, and the messages by topic that it promises."""
+def _find_files(folder: Path) -> tuple[list[Path], dict[str, int], dict[str, str], str]:
+    """Return a rosbag2's files in their order, and the rest of a :class:`Recording`."""
     text = ''
     try:
         with suppress(FileNotFoundError):
@@ -133,13 +140,14 @@ def _find_files(folder: Path) -> tuple[list[Path], dict[str, int], str]:
     except (TypeError, KeyError, ValueError, yaml.YAMLError):
         flaw = 'breaks off' if text else 'is missing'
         damage = f'metadata.yaml {flaw}: the recording was not ended. Use `ros2 bag reindex`'
-        return _find_parts(folder), {}, damage
+        return _find_parts(folder), {}, {}, damage
     compression = info.get('compression_format') or 'zstd'
     if compression != 'zstd':
         raise ValueError(f'compression {compression!r}. Decompress it with `ros2 bag convert`')
     if storage not in ('mcap', 'sqlite3'):
         raise ValueError(f'storage {storage!r}. Convert it with `ros2 bag convert`')
-    return [folder / name for name in names], counts, ''
+    custom = info.get('custom_data') or {}
+    return [folder / name for name in names], counts, custom, ''
 
 
 def _find_parts(folder: Path) -> list[Path]:

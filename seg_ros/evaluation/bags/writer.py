@@ -27,7 +27,7 @@ from rosbags.typesys import get_typestore, Stores
 
 from ...inference.files import unwritable
 from ...inference.image_file import Image
-from .bag import Bag
+from .bag import Bag, LABEL_IDS
 from .types import BagError, COMPRESSED, IMAGE, Message
 
 _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
@@ -110,6 +110,10 @@ class BagWriter:
             if replaced.exists():
                 replaced.rename(self.path)
             raise
+
+    def note_label_ids(self, name: str) -> None:
+        """Note which ids the labels in it hold, as ``replay --label-ids`` names them."""
+        self._writer.set_custom_data(LABEL_IDS, name)
 
     def write_image(
         self,

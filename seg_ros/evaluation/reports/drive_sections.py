@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from ...inference.labels import LabelSet
@@ -190,10 +191,11 @@ def _frame_figures(frame: WorstFrame, labels: LabelSet, truth: bool) -> list[Fig
     predicted = picture(colorize(frame.predicted, labels.palette), 'prediction')
     if frame.truth is None:
         return [predicted, Figure(), Figure()]
+    folded = (cv2.LUT(ids, frame.common.predicted) for ids in (frame.truth, frame.predicted))
     return [
         predicted,
         picture(colorize(frame.truth, labels.palette), 'ground truth'),
-        picture(error_map(frame.image, frame.truth, frame.predicted), 'errors'),
+        picture(error_map(frame.image, *folded), 'errors'),
     ]
 
 
@@ -206,12 +208,14 @@ def _seconds(seconds: float) -> str:
 
 
 def class_sections(cameras: Sequence[CameraScores], labels: LabelSet, level: int) -> list[Section]:
-    """Return which classes are seen well, of these cameras together; nothing without labels."""
-    matrix = ConfusionMatrix(len(labels))
-    for camera in cameras:
-        matrix.counts += camera.matrix.counts
-    if not matrix.counts.any():
+    """Return which classes these cameras see well; nothing without labels of one class list."""
+    scored = [camera for camera in cameras if camera.labelled]
+    if len({camera.common.labels.names for camera in scored}) != 1:
         return []
+    labels = scored[0].common.drawn(labels)
+    matrix = ConfusionMatrix(len(labels))
+    for camera in scored:
+        matrix.counts += camera.matrix.counts
     iou = dict(zip(labels.names, matrix.iou().tolist()))
     return [
         Section(

@@ -39,7 +39,7 @@ def write_live_report(
     sections = [_pictures(evaluation), *_timing_sections(answers)]
     if scores['miou'] is not None:
         facts.append(('mean IoU', f'{scores["miou"]:.3f}'))
-        drawing = iou_plot(scores['iou'], evaluation.labels)
+        drawing = iou_plot(scores['iou'], evaluation.common.drawn(evaluation.labels))
         sections.append(
             Section(
                 'Which classes are seen well?',

@@ -22,10 +22,11 @@ def folder(root: str | Path, split: str) -> Dataset:
     """
     Open a split of a folder.
 
-    :param root: the folder of ``images``, ``labels`` and ``classes.csv``.
+    :param root: the folder of ``images``, ``labels`` and ``classes.csv``; and perhaps of
+        ``terms.txt``, which says, a line for each source, how the data may be used.
     :param split: a folder in both ``images`` and ``labels``, or several joined by ``+``. The
         folders in it, if there are any, are taken for cameras.
-    :raises DatasetError: ``classes.csv`` is wrong, a split is empty, or an image or a label file
+    :raises DatasetError: ``classes.csv`` or ``terms.txt`` is wrong, a split is empty, or an image or a label file
         has no counterpart.
     """
     root = Path(root)
@@ -34,7 +35,17 @@ def folder(root: str | Path, split: str) -> Dataset:
     pairs = pairs_of(root, split, lambda name: _pairs(root, name), layout)
     name = root.resolve().name
     decode = IdTable(name, known, f'Name them in {root / "classes.csv"}')
-    return Dataset(name, labels, pairs, decode, TERMS, partial(_camera, root, split))
+    return Dataset(name, labels, pairs, decode, _terms(root / 'terms.txt'), partial(_camera, root, split))
+
+
+def _terms(path: Path) -> str:
+    try:
+        lines = path.read_text('utf-8').splitlines()
+    except FileNotFoundError:
+        return TERMS
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f'{path}: expected text in UTF-8: {error}') from error
+    return '; '.join(line.strip() for line in lines if line.strip()) or TERMS
 
 
 def _camera(root: Path, split: str, image: Path) -> str:

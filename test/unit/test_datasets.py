@@ -423,6 +423,16 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
     assert {path.suffix for path, _ in dataset.pairs} == {'.png', '.jpg'}
 
 
+def test_the_terms_of_a_folder(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / 'farm', classes=3)
+    assert folder(root, 'val').terms == 'not stated'
+    (root / 'terms.txt').write_text('Field: CC BY 4.0\n\n  Barn: for research use \n')
+    assert folder(root, 'val').terms == 'Field: CC BY 4.0; Barn: for research use'
+    (root / 'terms.txt').write_bytes(b'\xff\xfe')
+    with pytest.raises(DatasetError, match='terms.txt: expected text in UTF-8'):
+        folder(root, 'val')
+
+
 def test_a_folder_of_255_classes(tmp_path: Path) -> None:
     labels = np.arange(256, dtype=np.uint8).reshape(8, 32)
     write_image(tmp_path / 'images/val/a.png', photograph(np.random.default_rng(0), labels))

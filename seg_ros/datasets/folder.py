@@ -26,16 +26,17 @@ def folder(root: str | Path, split: str) -> Dataset:
         ``terms.txt``, which says, a line for each source, how the data may be used.
     :param split: a folder in both ``images`` and ``labels``, or several joined by ``+``. The
         folders in it, if there are any, are taken for cameras.
-    :raises DatasetError: ``classes.csv`` or ``terms.txt`` is wrong, a split is empty, or an image or a label file
-        has no counterpart.
+    :raises DatasetError: ``classes.csv`` or ``terms.txt`` is wrong, a split is empty, or an image
+        or a label file has no counterpart.
     """
     root = Path(root)
     labels, known = read_classes(root / 'classes.csv')
     layout = 'images/SPLIT/**.{png,jpg,...} and labels/SPLIT/**.png of the same names'
     pairs = pairs_of(root, split, lambda name: _pairs(root, name), layout)
     name = root.resolve().name
+    terms = _terms(root / 'terms.txt')
     decode = IdTable(name, known, f'Name them in {root / "classes.csv"}')
-    return Dataset(name, labels, pairs, decode, _terms(root / 'terms.txt'), partial(_camera, root, split))
+    return Dataset(name, labels, pairs, decode, terms, partial(_camera, root, split))
 
 
 def _terms(path: Path) -> str:

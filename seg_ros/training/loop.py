@@ -171,17 +171,22 @@ class Training:
         :raises ValueError: the loss is no longer a number.
         """
         recipe = self.recipe
-        total = recipe.epochs * len(self.loader) * recipe.batch
+        total = recipe.epochs * len(self.batches) * recipe.batch
         with closing(self.log), self.log.start(total, self.images_seen) as bar:
-            while self.epoch < recipe.epochs:
-                record = self._train_epoch(bar)
-                self.epoch += 1
-                record = {'epoch': self.epoch, **record}
-                if self.epoch % recipe.validate_every == 0 or self.epoch == recipe.epochs:
-                    record['miou'] = self._validate()
-                self.history.append(record)
-                self._save()
-                self.log.epoch(record, self.images_seen)
+            try:
+                while self.epoch < recipe.epochs:
+                    record = self._train_epoch(bar)
+                    self.epoch += 1
+                    record = {'epoch': self.epoch, **record}
+                    if self.epoch % recipe.validate_every == 0 or self.epoch == recipe.epochs:
+                        record['miou'] = self._validate()
+                    self.history.append(record)
+                    self._save()
+                    self.log.epoch(record, self.images_seen)
+            finally:
+                # Its processes end here. The garbage collector would close the queues first that
+                # tell them to, and then wait 5 seconds for them in vain.
+                del self.loader
         return {
             'miou': self._score_best(),
             'epochs': self.epoch,
@@ -192,7 +197,7 @@ class Training:
     @property
     def images_seen(self) -> int:
         """Return how many augmented images the network has been trained on."""
-        return self.epoch * len(self.loader) * self.recipe.batch
+        return self.epoch * len(self.batches) * self.recipe.batch
 
     def _train_epoch(self, bar: Any) -> dict[str, float]:
         """Run one pass over the data; return the mean loss and how fast it went."""
@@ -200,11 +205,11 @@ class Training:
         started, waited = time.monotonic(), 0.0
         losses = []
         batches = iter(self.loader)
-        for i in range(len(self.loader)):
+        for i in range(len(self.batches)):
             asked = time.monotonic()
             images, labels = next(batches)
             waited += time.monotonic() - asked
-            losses.append(self.step(images, labels, self.epoch * len(self.loader) + i))
+            losses.append(self.step(images, labels, self.epoch * len(self.batches) + i))
             bar.update(self.recipe.batch)
             if i % 20 == 0:  # reading a loss off a GPU waits for it
                 scores = {'miou': f'{self.best:.3f}'} if self.best >= 0 else {}
@@ -295,7 +300,7 @@ class Training:
         """Move the weights, and their average, as the gradients say."""
         recipe = self.recipe
         for group in self.optimizer.param_groups:
-            group['lr'] = learning_rate(recipe, step, recipe.epochs * len(self.loader))
+            group['lr'] = learning_rate(recipe, step, recipe.epochs * len(self.batches))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:

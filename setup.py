@@ -42,7 +42,7 @@ setup(
     package_data={
         NAME: ['weights/*.safetensors', 'py.typed'],
         f'{NAME}.datasets': ['clip/*'],
-        f'{NAME}.evaluation.reports': ['*.html'],
+        f'{NAME}.reports': ['*.html'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
@@ -95,6 +95,6 @@ setup(
         'kilted': [f'ros-kilted-{package}' for package in [*ROS_WHEELS, 'rcl-logging-spdlog']],
     },
     entry_points={
-        'console_scripts': ['segmentation_node = seg_ros.nodes.segmentation_node:main'],
+        'console_scripts': ['segmentation_node = seg_ros.node.segmentation_node:main'],
     },
 )

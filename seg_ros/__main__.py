@@ -10,8 +10,8 @@ from pathlib import Path
 import pkgutil
 import sys
 
-from . import tools
-from .tools._result import write_json
+from . import commands as tools
+from .commands._result import write_json
 
 DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.image_file import decode_image, encode_image, Image
+from ..images.image_file import decode_image, encode_image, Image
 
 RATE = 0.3
 """How often each change of :class:`Appearance` but the colours' is made, as a probability."""

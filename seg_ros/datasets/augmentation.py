@@ -10,8 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..inference.image_file import Image
-from ..inference.labels import IGNORE
+from ..images.image_file import Image
+from ..images.labels import IGNORE
 from .appearance import Appearance
 
 

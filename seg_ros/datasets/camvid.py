@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..inference.image_file import Image, IMAGE_SUFFIXES, ImageFileError, read_image
-from ..inference.labels import CAMVID, CAMVID32, IGNORE
+from ..images.image_file import Image, IMAGE_SUFFIXES, ImageFileError, read_image
+from ..images.labels import CAMVID, CAMVID32, IGNORE
 from .dataset import Dataset, DatasetError, IdTable, Pair, pairs_of
 
 VOID = 11

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..inference.image_file import Image
-from ..inference.labels import CAMVID, CITYSCAPES, COCO_STUFF, IGNORE, LabelSet
+from ..images.image_file import Image
+from ..images.labels import CAMVID, CITYSCAPES, COCO_STUFF, IGNORE, LabelSet
 from .camvid import camvid, camvid32
 from .camvid import DECODE as CAMVID_IDS
 from .cityscapes import cityscapes
@@ -17,7 +17,7 @@ from .coco_stuff import coco_stuff
 from .coco_stuff import DECODE as COCO_STUFF_IDS
 from .dataset import DatasetError, IdTable, LabelledImages
 from .folder import folder
-from .sample_drive import SampleDrive
+from .synthetic.sample_drive import SampleDrive
 
 DRIVES = {'train': (1, 2, 3, 4), 'val': (5, 6), 'test': (7, 8)}
 """Seeds of the sample drive's splits. The demo's drive, 0, is in none of them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..inference.labels import COCO_STUFF
+from ..images.labels import COCO_STUFF
 from .dataset import Dataset, DatasetError, IdTable, Pair, pairs_of
 
 TERMS = (

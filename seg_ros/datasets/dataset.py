@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..inference.image_file import Image, ImageFileError, read_image, read_labels
-from ..inference.labels import IGNORE, LabelSet
+from ..images.image_file import Image, ImageFileError, read_image, read_labels
+from ..images.labels import IGNORE, LabelSet
 
 Pair = tuple[Path, Path]
 AHEAD = 8

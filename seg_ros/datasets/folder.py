@@ -9,8 +9,8 @@ import csv
 from functools import partial
 from pathlib import Path
 
-from ..inference.image_file import IMAGE_SUFFIXES
-from ..inference.labels import distinct_palette, IGNORE, LabelSet
+from ..images.image_file import IMAGE_SUFFIXES
+from ..images.labels import distinct_palette, IGNORE, LabelSet
 from .dataset import Dataset, DatasetError, IdTable, Pair, pairs_of
 
 TERMS = 'not stated'

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 import yaml
 
-from ..inference.image_file import Image
-from ..inference.labels import IGNORE, LabelSet
+from ..images.image_file import Image
+from ..images.labels import IGNORE, LabelSet
 from .dataset import DatasetError, LabelledImages
 from .folder import IGNORED
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from ..inference.image_file import Image, images_in, read_image
+from ..images.image_file import Image, images_in, read_image
 
 FOLDER = Path(__file__).parent / 'clip'
 """Of the frames, 832x468, and of their licence, CC BY 4.0."""

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.files import write_atomically
-from ..inference.image_file import (
+from ..images.files import write_atomically
+from ..images.image_file import (
     encode_image,
     Image,
     IMAGE_SUFFIXES,
@@ -23,8 +23,8 @@ from ..inference.image_file import (
     read_labels,
     write_image,
 )
-from ..inference.labels import IGNORE, LabelSet
-from ..inference.video_file import read_video, VIDEO_SUFFIXES
+from ..images.labels import IGNORE, LabelSet
+from ..images.video_file import read_video, VIDEO_SUFFIXES
 from .dataset import DatasetError
 
 THUMBNAIL = 32, 18

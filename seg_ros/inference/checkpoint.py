@@ -23,9 +23,9 @@ from safetensors.torch import load, save
 import torch
 from torch import nn, Tensor
 
+from ..images.files import read_regular, write_atomically
+from ..images.labels import LabelSet
 from ..models import build_model, SegmentationNetwork
-from .files import read_regular, write_atomically
-from .labels import LabelSet
 from .preprocessing import Preprocessing
 
 FORMAT = 'seg_ros checkpoint 1'

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..images.image_file import Image
+from ..images.labels import IGNORE, Palette
+from ..images.overlay import Paint
 from .backends.engine import Engine
-from .image_file import Image
-from .labels import IGNORE, Palette
 from .preprocessing import resize
-from .segmentation import LOW, NOT_FINITE, Paint, Segmentation
+from .segmentation import LOW, NOT_FINITE, Segmentation
 
 PROGRAMS = 8
 """How many programs a lane keeps; each has buffers of its own."""

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .image_file import Image, new_image
-from .labels import IGNORE
+from ..images.image_file import Image, new_image
+from ..images.labels import IGNORE
 
 Floats = NDArray[np.float32]
 

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from .image_file import Image
-from .labels import Palette
+from ..images.image_file import Image
 
 NOT_FINITE = (
     'expected finite logits; found that the network overflows. Choose another precision: fp32, or '
@@ -18,20 +16,6 @@ NOT_FINITE = (
 
 LOW = 0.5
 """Where the winning class is less probable, all others together are more so."""
-
-
-@dataclass(frozen=True)
-class Paint:
-    """
-    Which pictures to draw of the labels; see :mod:`seg_ros.inference.overlay`.
-
-    :param opacity: of the colours in the overlay, 0 to 1.
-    """
-
-    palette: Palette
-    opacity: float = 0.5
-    color: bool = False
-    overlay: bool = False
 
 
 class Segmentation(NamedTuple):

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
+from ..images.image_file import Image
+from ..images.overlay import draw, Paint
 from . import DEFAULT_MODEL
 from .backends import EngineError, make_engine
 from .backends.cache import Report
 from .backends.torch_engine import TorchEngine
 from .checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from .device_pipeline import DevicePipeline
-from .image_file import Image
 from .labelling import label, label_with_confidence
-from .overlay import draw
 from .preprocessing import resize
-from .segmentation import LOW, NOT_FINITE, Paint, Segmentation
+from .segmentation import LOW, NOT_FINITE, Segmentation
 
 MEAN_POINTS = 2**14
 """Of how many coarse pixels a CPU takes the mean confidence, about."""

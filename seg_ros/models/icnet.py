@@ -9,13 +9,7 @@ from functools import partial
 
 from torch import nn
 
-from .cascade import (
-    Cascade,
-    CascadeFeatureFusion,
-    DeconvolutionFusion,
-    Fusion,
-    shallow_branch,
-)
+from .cascade import Cascade, CascadeFeatureFusion, DeconvolutionFusion, Fusion, shallow_branch
 from .layers import bottlenecks, conv_bn, initialise
 
 Fuse = Callable[[int, int, int, int], Fusion]

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from ..datasets.augmentation import Augmentation
 from ..datasets.dataset import LabelledImages
-from ..evaluation.processes import gathered, local_world_size, rank, world_size
-from ..inference.image_file import Image
+from ..images.image_file import Image
+from ..metrics.process_group import gathered, local_world_size, rank, world_size
 
 MEMORY_SHARE = 0.5
 

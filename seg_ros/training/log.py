@@ -14,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ..datasets.dataset import LabelledImages
-from ..evaluation.confusion_matrix import ConfusionMatrix
-from ..evaluation.processes import rank
-from ..inference.overlay import overlay
+from ..images.overlay import overlay
 from ..inference.segmenter import Segmenter
+from ..metrics.confusion_matrix import ConfusionMatrix
+from ..metrics.process_group import rank
 
 PICTURES = 4
 WIDTH = 960

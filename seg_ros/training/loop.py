@@ -25,9 +25,7 @@ from torch.utils.data import DataLoader
 from ..datasets.augmentation import Augmentation
 from ..datasets.catalog import open_dataset
 from ..datasets.dataset import class_counts, LabelledImages, read_ahead
-from ..evaluation.confusion_matrix import ConfusionMatrix
-from ..evaluation.dataset import evaluate
-from ..evaluation.processes import gathered, local_world_size, rank, summed, world_size
+from ..images.files import write_atomically
 from ..inference.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -35,9 +33,11 @@ from ..inference.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from ..inference.files import write_atomically
 from ..inference.preprocessing import Preprocessing
 from ..inference.segmenter import Segmenter
+from ..metrics.confusion_matrix import ConfusionMatrix
+from ..metrics.evaluate import evaluate
+from ..metrics.process_group import gathered, local_world_size, rank, summed, world_size
 from ..models import build_model, SegmentationNetwork
 from ..models.cascade import EXITS
 from .config import Recipe

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..inference.labels import IGNORE
+from ..images.labels import IGNORE
 from .parallel import batch_of_processes, full_precision, mean_of_processes
 
 OHEM_MINIMUM = 1 / 16

@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn, Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from ..evaluation.processes import rank, world_size
+from ..metrics.process_group import rank, world_size
 from ..models import SegmentationNetwork
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from torch import nn, Tensor
 
 from ..inference.checkpoint import Checkpoint, FORMAT, load_checkpoint
-from ..inference.importers.icnet import NORM, STAGES
-from ..inference.importers.weights_file import read_weights, Weights
 from ..inference.preprocessing import Preprocessing
+from ..interop.importers.icnet import NORM, STAGES
+from ..interop.importers.weights_file import read_weights, Weights
 from ..models import SegmentationNetwork
 from ..models.efficientnet_lite import InvertedResidual
 from ..models.icnet import ICNet

@@ -9,8 +9,8 @@ import sys
 def test_pytorch_is_not_imported_for_it():
     """It takes seconds, in which signals and requests would wait."""
     program = (
-        'import sys; from seg_ros.nodes.health import NetworkHealth, CameraHealth;'
-        'from seg_ros.nodes.process_facts import cuda_memory;'
+        'import sys; from seg_ros.node.diagnostics.health import NetworkHealth, CameraHealth;'
+        'from seg_ros.node.diagnostics.process_metadata import cuda_memory;'
         "NetworkHealth().status('node', None, {'model': 'x'}, {});"
         "assert cuda_memory('cuda') == {} and 'torch' not in sys.modules"
     )

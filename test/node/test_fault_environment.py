@@ -21,7 +21,7 @@ from node_fixtures import NodeProcess, OK, picture, wait_until, WARN
 import numpy as np
 import pytest
 
-from seg_ros.inference.encodings import to_array
+from seg_ros.images.encodings import to_array
 from seg_ros.inference.segmenter import Segmenter
 
 DIM = picture(1, 40, 60)

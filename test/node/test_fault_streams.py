@@ -28,7 +28,7 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from seg_ros.inference.encodings import to_array
+from seg_ros.images.encodings import to_array
 
 DIM = picture(1, 40, 60)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

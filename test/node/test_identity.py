@@ -5,7 +5,7 @@
 from identity import check, play
 from node_fixtures import NodeProcess
 
-from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.segmenter import Segmenter
 
 

@@ -35,9 +35,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 import torch
 
-from seg_ros.evaluation.bags.bag import topics
+from seg_ros.bags.bag import topics
+from seg_ros.images.labels import CAMVID
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
-from seg_ros.inference.labels import CAMVID
 from seg_ros.models import build_model
 
 ROOT = Path(__file__).parents[2]

@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.bags.bag import read_images, read_labels, topics
-from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
-from seg_ros.inference.labels import CAMVID
+from seg_ros.bags.bag import read_images, read_labels, topics
+from seg_ros.images.labels import CAMVID
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.metrics.confusion_matrix import ConfusionMatrix
 
 
 def test_what_came_is_told_recorded_and_compared(node, bag, checkpoint, tmp_path):

@@ -37,13 +37,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
+from seg_ros.images.encodings import to_array, to_rgb
+from seg_ros.images.image_file import decode_image, encode_image
+from seg_ros.images.overlay import colorize, overlay
+from seg_ros.images.palette import with_palette
+from seg_ros.images.run_length import AUTOWARE_IDS, decode
 from seg_ros.inference.backends.onnxruntime_engine import OnnxRuntimeEngine
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.inference.encodings import to_array, to_rgb
-from seg_ros.inference.image_file import decode_image, encode_image
-from seg_ros.inference.overlay import colorize, overlay
-from seg_ros.inference.palette import with_palette
-from seg_ros.inference.run_length import AUTOWARE_IDS, decode
 from seg_ros.inference.segmenter import Segmenter
 
 NODE = '/segmentation_node'
@@ -686,7 +686,7 @@ def test_a_signal_before_ros_is_there_to_hear_it_ends_it_with_0():
     code = """
 import os, signal, sys
 import rclpy
-from seg_ros.nodes.segmentation_node import main
+from seg_ros.node.segmentation_node import main
 init = rclpy.init
 def interrupted_init(**options):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -6,7 +6,7 @@ import pytest
 import rclpy
 from rclpy.context import Context
 
-from seg_ros.nodes.parameters import CAMERA_PARAMETERS, check_topics, ParameterError, PARAMETERS
+from seg_ros.node.parameters import CAMERA_PARAMETERS, check_topics, ParameterError, PARAMETERS
 
 VALUES = {
     **{p.name: p.default for p in PARAMETERS},

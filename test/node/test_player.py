@@ -11,9 +11,9 @@ import numpy as np
 from player_fixtures import hear_clock, PERIOD, PLAY, recording, START
 import pytest
 
-from seg_ros.nodes import player
-from seg_ros.nodes.player import play, PlayerError
-from seg_ros.nodes.recorder import Recorder
+from seg_ros.node import player
+from seg_ros.replay.live.player import play, PlayerError
+from seg_ros.replay.live.recorder import Recorder
 
 
 class Steady:

@@ -24,8 +24,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
-from seg_ros.inference.image_file import encode_image, write_image
-from seg_ros.inference.image_header import MAX_PIXELS
+from seg_ros.images.image_file import encode_image, write_image
+from seg_ros.images.image_header import MAX_PIXELS
 
 ROOT = Path(__file__).parents[2]
 NODE = 'segmentation_node'

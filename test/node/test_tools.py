@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.inference.image_file import write_image
-from seg_ros.inference.overlay import overlay, Panel
-from seg_ros.inference.palette import with_palette
+from seg_ros.commands import demo
+from seg_ros.commands.sample_drive import write_drive
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import write_image
+from seg_ros.images.overlay import overlay, Panel
+from seg_ros.images.palette import with_palette
+from seg_ros.images.video_file import read_video
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.inference.video_file import read_video
-from seg_ros.tools import demo
-from seg_ros.tools.sample_drive import write_drive
 
 FRAMES = 8
 RATE = 1.0  # so that a busy machine answers most of them

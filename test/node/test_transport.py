@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from seg_ros.nodes.probe import end_to_end_rows
-from seg_ros.nodes.processes import Helper, ProcessError, profile_environment, Program, traffic
-from seg_ros.nodes.trials import BOTH, transports
+from seg_ros.benchmark.live.live_rows import end_to_end_rows
+from seg_ros.benchmark.live.measurements import BOTH, transports
+from seg_ros.benchmark.live.processes import (
+    Helper,
+    ProcessError,
+    profile_environment,
+    Program,
+    traffic,
+)
 
 PICTURE = picture(1, 36, 48)
 
@@ -54,7 +60,7 @@ def test_the_relay_answers_every_image_with_a_mask_of_its_stamp_and_size(peer):
 
 @pytest.fixture(scope='module')
 def message(tmp_path_factory):
-    """Return a small image message as :class:`seg_ros.nodes.traffic.Traffic` takes it."""
+    """Return a small image message as :class:`.dds_load.Traffic` takes it."""
     path = tmp_path_factory.mktemp('message') / 'data'
     path.write_bytes(bytes(range(48)))
     return {'height': 4, 'width': 4, 'encoding': 'bgr8', 'step': 12, 'data': str(path)}
@@ -147,7 +153,7 @@ def test_a_transport_chosen_in_the_shell_does_not_get_into_the_rows(monkeypatch)
 
 FAULTS = """
 import resource
-from seg_ros.nodes.memory import keep_memory
+from seg_ros.node.malloc import keep_memory
 {call}
 for i in range(20):
     if i == 10:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.benchmark.baselines import BISENETV2
-from seg_ros.evaluation.benchmark.cases import Case, with_baselines
-from seg_ros.evaluation.benchmark.cost import cost_by_branch, total
-from seg_ros.evaluation.benchmark.engine import measure
-from seg_ros.evaluation.benchmark.memory import peak_memory
-from seg_ros.evaluation.benchmark.peak import measure as measure_peak
-from seg_ros.evaluation.benchmark.rows import read, Row
+from seg_ros.benchmark.baselines import BISENETV2
+from seg_ros.benchmark.cases import Case, with_baselines
+from seg_ros.benchmark.engine_benchmark import measure
+from seg_ros.benchmark.peak import measure as measure_peak
+from seg_ros.benchmark.peak_memory import peak_memory
+from seg_ros.benchmark.rows import read, Row
+from seg_ros.models.cost import cost_by_branch, total
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

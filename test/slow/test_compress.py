@@ -22,15 +22,15 @@ import yaml
 
 from seg_ros.__main__ import main
 from seg_ros.datasets.camvid import camvid
-from seg_ros.evaluation.benchmark.cost import cost_by_branch, total
-from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
-from seg_ros.evaluation.trade_off import parameters
 from seg_ros.inference.checkpoint import add_ranges, load_checkpoint
 from seg_ros.inference.deployed import Deployed
 from seg_ros.inference.preprocessing import Preprocessing
 from seg_ros.inference.quantization import calibrate, quantize
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.training.compression import prune
+from seg_ros.metrics.confusion_matrix import ConfusionMatrix
+from seg_ros.models.cost import cost_by_branch, total
+from seg_ros.pruning.compression import prune
+from seg_ros.pruning.trade_off import parameters
 from seg_ros.training.config import load_recipe
 from seg_ros.training.loop import Training
 

@@ -8,8 +8,8 @@ from deadline_fixtures import check_compiled_exits_are_kept_apart
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.benchmark.rows import read
-from seg_ros.nodes import deadline_trial as trial
+from seg_ros.benchmark.rows import read
+from seg_ros.node import deadline_trial as trial
 
 
 @pytest.mark.usefixtures('one_thread')

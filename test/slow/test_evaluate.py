@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from small_evaluations import evaluate, floats, pictures, result_of, write_data, write_network
 
-from seg_ros.inference.labels import CITYSCAPES
+from seg_ros.images.labels import CITYSCAPES
 
 
 @pytest.fixture(scope='module')

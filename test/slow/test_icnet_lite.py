@@ -31,8 +31,8 @@ from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
 from seg_ros.inference.preprocessing import Preprocessing
 from seg_ros.models import build_model, SegmentationNetwork
 from seg_ros.models.cascade import EXITS
+from seg_ros.pruning.channels import Channels
 from seg_ros.training import pretrained
-from seg_ros.training.channels import Channels
 from seg_ros.training.config import load_recipe
 from seg_ros.training.pretrained import load_pretrained, origin_of
 

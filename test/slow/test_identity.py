@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from seg_ros.datasets.camvid import camvid
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.inference.image_file import read_image
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import read_image
 from seg_ros.inference.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[2]

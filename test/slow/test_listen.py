@@ -18,8 +18,8 @@ from listen_fixtures import (  # noqa: F401
 from node_fixtures import NodeProcess
 import pytest
 
-from seg_ros.evaluation.bags.bag import read_labels
-from seg_ros.nodes.recorder import Recorder
+from seg_ros.bags.bag import read_labels
+from seg_ros.replay.live.recorder import Recorder
 
 
 def test_a_node_that_ends_midway_drops_the_rest(checkpoint, tmp_path):

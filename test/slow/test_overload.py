@@ -10,7 +10,7 @@ import sys
 from node_fixtures import make_checkpoint, picture
 import pytest
 
-from seg_ros.nodes.overload_trial import overload
+from seg_ros.benchmark.live.overload_benchmark import overload
 
 
 def test_a_short_run_counts_every_image(tmp_path):

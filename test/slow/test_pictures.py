@@ -5,7 +5,7 @@
 import pytest
 from visions import check_differences, check_number_of_colours, VISIONS
 
-from seg_ros.inference.labels import COCO_STUFF
+from seg_ros.images.labels import COCO_STUFF
 
 
 @pytest.mark.parametrize('vision', VISIONS)

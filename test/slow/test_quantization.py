@@ -13,7 +13,7 @@ from quantization_fixtures import calibrated, check_rounding, frames, same_label
 import torch
 
 from seg_ros.datasets.camvid import camvid
-from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
+from seg_ros.images.labels import CAMVID as CAMVID_LABELS
 from seg_ros.inference.backends.openvino_engine import core
 from seg_ros.inference.checkpoint import (
     Checkpoint,
@@ -22,10 +22,10 @@ from seg_ros.inference.checkpoint import (
     shipped_models,
 )
 from seg_ros.inference.deployed import Deployed
-from seg_ros.inference.labels import CAMVID as CAMVID_LABELS
 from seg_ros.inference.preprocessing import resize
 from seg_ros.inference.quantization import calibrate, quantize
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.metrics.confusion_matrix import ConfusionMatrix
 
 CAMVID = os.environ.get('SEG_ROS_CAMVID')
 

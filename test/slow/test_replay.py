@@ -28,14 +28,14 @@ from small_replays import (
 )
 
 from seg_ros.__main__ import main
+from seg_ros.bags.writer import BagWriter
 from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.catalog import label_ids
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.bags.writer import BagWriter
-from seg_ros.evaluation.drive_outputs import Outputs
-from seg_ros.evaluation.fleet import replay_all
-from seg_ros.evaluation.replay import Settings
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.replay.drive_outputs import Outputs
+from seg_ros.replay.fleet import replay_all
+from seg_ros.replay.offline import Settings
 
 CAMVID = os.environ.get('SEG_ROS_CAMVID')
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from report_pages import assert_sound, LABELS, Page, WRITE
 
-from seg_ros.inference.image_file import read_image
+from seg_ros.images.image_file import read_image
 
 BROWSER = next(
     filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))),

@@ -4,8 +4,8 @@
 
 import numpy as np
 
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.inference.run_length import decode, encode
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.run_length import decode, encode
 
 
 def test_large_masks():

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 MUTANTS = """
 import random, re, resource, struct, sys
 import cv2, numpy as np
-from seg_ros.inference.image_file import decode_image, decode_labels, FORMATS, ImageFileError
-from seg_ros.inference.image_header import read_header
+from seg_ros.images.image_file import decode_image, decode_labels, FORMATS, ImageFileError
+from seg_ros.images.image_header import read_header
 
 random.seed(int(sys.argv[1]))
 image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)

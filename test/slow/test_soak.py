@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
-from seg_ros.inference.encodings import to_array
+from seg_ros.images.encodings import to_array
 from seg_ros.inference.segmenter import Segmenter
 
 SECONDS = float(os.environ.get('SEG_ROS_SOAK_SECONDS', 120))

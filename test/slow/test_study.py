@@ -21,12 +21,12 @@ import torch
 
 from seg_ros.__main__ import main
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.training.study.budget import time_budget
-from seg_ros.training.study.plots import budget_plot, study_plot
-from seg_ros.training.study.report import as_page, table
-from seg_ros.training.study.rows import Row, Study
-from seg_ros.training.study.study import run_study, Timing
-from seg_ros.training.study.trained import folder_of, score
+from seg_ros.studies.budget import time_budget
+from seg_ros.studies.study import run_study, Timing
+from seg_ros.studies.study_plots import budget_plot, study_plot
+from seg_ros.studies.study_report import as_page, table
+from seg_ros.studies.study_rows import Row, Study
+from seg_ros.studies.trained import folder_of, score
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

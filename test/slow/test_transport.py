@@ -7,12 +7,12 @@ import re
 from node_fixtures import make_checkpoint, picture
 import pytest
 
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.benchmark.rows import Row
-from seg_ros.inference.image_file import encode_image
-from seg_ros.inference.run_length import encode
-from seg_ros.nodes.probe import camera_rows, end_to_end_rows, transport_rows
-from seg_ros.nodes.trials import BOTH
+from seg_ros.benchmark.live.live_rows import camera_rows, end_to_end_rows, transport_rows
+from seg_ros.benchmark.live.measurements import BOTH
+from seg_ros.benchmark.rows import Row
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import encode_image
+from seg_ros.images.run_length import encode
 
 PICTURE = picture(1, 36, 48)
 TORCH = {'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}

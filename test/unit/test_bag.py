@@ -13,7 +13,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
-from seg_ros.evaluation.bags.bag import (
+from seg_ros.bags.bag import (
     Bag,
     BagError,
     image_topic,
@@ -24,8 +24,8 @@ from seg_ros.evaluation.bags.bag import (
     read_stamps,
     topics,
 )
-from seg_ros.evaluation.bags.writer import BagWriter
-from seg_ros.inference.image_file import decode_image, encode_image
+from seg_ros.bags.writer import BagWriter
+from seg_ros.images.image_file import decode_image, encode_image
 
 STAMPS = [1_000_000_000, 1_100_000_001, 2_147_483_647_999_999_999]
 SHAPE = (5, 7, 3)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from seg_ros.evaluation.bags.bag import Bag, BagError, read_images, read_stamps, topics
+from seg_ros.bags.bag import Bag, BagError, read_images, read_stamps, topics
 
 IMAGES, LABELS = '/camera/image_raw', '/camera/labels'
 BEGIN = 1_700_000_000_000_000_000

@@ -21,8 +21,8 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 
-from seg_ros.evaluation.bags.bag import Bag
-from seg_ros.evaluation.bags.writer import BagWriter
+from seg_ros.bags.bag import Bag
+from seg_ros.bags.writer import BagWriter
 
 GRIP = 'hand_msgs/msg/Grip'
 GRIP_TEXT = """\

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from seg_ros.__main__ import main
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.benchmark.baselines import (
+from seg_ros.benchmark.baselines import (
     baseline_network,
     baselines_of,
     BISENETV2,
@@ -21,17 +20,19 @@ from seg_ros.evaluation.benchmark.baselines import (
     HALF_PSPNET50,
     TWICE,
 )
-from seg_ros.evaluation.benchmark.branch_times import branch_rows, BranchTimes
-from seg_ros.evaluation.benchmark.cases import Case, with_baselines
-from seg_ros.evaluation.benchmark.cost import Cost, cost_by_branch, total
-from seg_ros.evaluation.benchmark.engine import compared
-from seg_ros.evaluation.benchmark.networks import find_network
-from seg_ros.evaluation.benchmark.peak import best
-from seg_ros.evaluation.benchmark.power import Power
-from seg_ros.evaluation.benchmark.rows import read, result, Row
-from seg_ros.evaluation.reports.benchmark_report import as_markdown, table
+from seg_ros.benchmark.benchmark_report import table
+from seg_ros.benchmark.branch_times import branch_rows, BranchTimes
+from seg_ros.benchmark.cases import Case, with_baselines
+from seg_ros.benchmark.engine_benchmark import compared
+from seg_ros.benchmark.networks import find_network
+from seg_ros.benchmark.peak import best
+from seg_ros.benchmark.power import Power
+from seg_ros.benchmark.rows import read, result, Row
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.models import SegmentationNetwork
+from seg_ros.models.cost import Cost, cost_by_branch, total
+from seg_ros.reports.text_table import as_markdown
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -12,7 +12,7 @@ import pytest
 
 from seg_ros import __main__ as command_line
 from seg_ros import tools
-from seg_ros.tools._result import plain
+from seg_ros.commands._result import plain
 
 COMMAND = '''"""Do what a test wants.
 
@@ -20,7 +20,7 @@ More of it.
 """
 from pathlib import Path
 import numpy as np
-from seg_ros.tools import CheckFailed
+from seg_ros.commands import CheckFailed
 def add_arguments(parser):
     parser.add_argument('what', choices=['work', 'fail', 'value', 'file', 'stop', 'module', 'bug'])
 def run(args):
@@ -51,7 +51,7 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setattr(tools, '__path__', [str(folder)])
     yield
     for name in ('try_out', 'broken'):
-        sys.modules.pop(f'seg_ros.tools.{name}', None)
+        sys.modules.pop(f'seg_ros.commands.{name}', None)
 
 
 def test_help_lists_every_verb_and_imports_none(command, capsys):

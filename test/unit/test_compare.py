@@ -12,9 +12,10 @@ import re
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.reports.comparison import Change, Limits, read_result, regressions, table
-from seg_ros.evaluation.reports.comparison_report import write_comparison_report
-from seg_ros.evaluation.reports.comparison_table import (
+from seg_ros.commands._result import plain
+from seg_ros.reports.comparison import Change, Limits, read_result, regressions, table
+from seg_ros.reports.comparison_report import write_comparison_report
+from seg_ros.reports.comparison_table import (
     best,
     figures_table,
     machines_differ,
@@ -22,7 +23,6 @@ from seg_ros.evaluation.reports.comparison_table import (
     row,
     unique_names,
 )
-from seg_ros.tools._result import plain
 
 LIMITS = Limits(miou_drop=0.01, flicker_rise=0.01, latency_rise=0.25)
 

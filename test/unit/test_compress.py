@@ -18,13 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import yaml
 
 from seg_ros.__main__ import main
-from seg_ros.evaluation.benchmark.cost import cost_by_branch, total
-from seg_ros.evaluation.trade_off import parameters
+from seg_ros.images.labels import LabelSet
 from seg_ros.inference.checkpoint import Checkpoint
-from seg_ros.inference.labels import LabelSet
 from seg_ros.models import build_model, NETWORKS, SegmentationNetwork
-from seg_ros.training.channels import Channels
-from seg_ros.training.compression import narrower, prune
+from seg_ros.models.cost import cost_by_branch, total
+from seg_ros.pruning.channels import Channels
+from seg_ros.pruning.compression import narrower, prune
+from seg_ros.pruning.trade_off import parameters
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

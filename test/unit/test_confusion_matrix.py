@@ -9,7 +9,7 @@ from math import isnan, nan
 import numpy as np
 import pytest
 
-from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
+from seg_ros.metrics.confusion_matrix import ConfusionMatrix
 
 
 def maps(seed: int, classes: int, *, unsure: float = 0.1, ignored: float = 0.1):

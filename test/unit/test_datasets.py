@@ -42,9 +42,9 @@ from seg_ros.datasets.dataset import (
     read_ahead,
 )
 from seg_ros.datasets.folder import folder, read_classes
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.inference.image_file import read_image, read_labels, write_image
-from seg_ros.inference.labels import (
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import read_image, read_labels, write_image
+from seg_ros.images.labels import (
     CAMVID,
     CAMVID32,
     CITYSCAPES,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from seg_ros.evaluation.reports.deadline_plot import deadline_plot
+from seg_ros.benchmark.deadline_plot import deadline_plot
 from seg_ros.inference import deadline as deadline_module
 from seg_ros.inference.deadline import CALM, Ladder, make_ladder, MEMORY, Rung
 from seg_ros.inference.deployed import Deployed
@@ -276,7 +276,7 @@ def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
 
 def trial_module():
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    from seg_ros.nodes import deadline_trial
+    from seg_ros.node import deadline_trial
 
     return deadline_trial
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from seg_ros.inference.labels import LabelSet
-from seg_ros.inference.overlay import Panel
-from seg_ros.tools.demo import _Drawing
+from seg_ros.commands.demo import _Drawing
+from seg_ros.images.labels import LabelSet
+from seg_ros.images.overlay import Panel
 
 LABELS = LabelSet(('road', 'sky'), ((128, 64, 128), (70, 130, 180)))
 

@@ -25,15 +25,14 @@ import yaml
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, shipped_models
 from seg_ros.inference.segmentation import Segmentation
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.nodes.dds_profile import check_profile, TRANSPORTS_VARIABLE
-from seg_ros.nodes.diagnostic_status import make_status, Problem
-from seg_ros.nodes.health import CameraHealth, NetworkHealth, Thresholds
-from seg_ros.nodes.model_file import ModelFile
-from seg_ros.nodes.parameters import PARAMETERS
-from seg_ros.nodes.picture_health import look
-from seg_ros.nodes.process_facts import cuda_memory, process_facts
-from seg_ros.nodes.processes import PROFILE_VARIABLES
-from seg_ros.nodes.recent import percentile
+from seg_ros.node.dds_profile import check_profile, PROFILE_VARIABLES, TRANSPORTS_VARIABLE
+from seg_ros.node.diagnostics.diagnostic_status import make_status, Problem
+from seg_ros.node.diagnostics.health import CameraHealth, NetworkHealth, Thresholds
+from seg_ros.node.diagnostics.image_statistics import look
+from seg_ros.node.diagnostics.model_file import ModelFile
+from seg_ros.node.diagnostics.process_metadata import cuda_memory, process_facts
+from seg_ros.node.diagnostics.sliding_window import percentile
+from seg_ros.node.parameters import PARAMETERS
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -770,7 +769,7 @@ def test_what_the_process_takes(tmp_path):
 
 
 def test_where_proc_is_not_nothing_is_known(monkeypatch, tmp_path):
-    monkeypatch.setattr('seg_ros.nodes.process_facts.PROC', tmp_path / 'none')
+    monkeypatch.setattr('seg_ros.node.diagnostics.process_metadata.PROC', tmp_path / 'none')
     assert set(process_facts().values()) == {None}
     status = network_status(NetworkHealth())
     assert values_of(status)['memory (MB)'] == ''
@@ -873,7 +872,7 @@ def test_transports_that_fast_dds_does_not_know(transport):
 def test_another_middleware_has_no_such_profile(transport, monkeypatch):
     transport(PROFILE_VARIABLES[0], '/none')
     monkeypatch.setattr(
-        'seg_ros.nodes.dds_profile.get_rmw_implementation_identifier', lambda: 'rmw_zenoh_cpp'
+        'seg_ros.node.dds_profile.get_rmw_implementation_identifier', lambda: 'rmw_zenoh_cpp'
     )
     assert check_profile() == ''
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from seg_ros.evaluation.drive import CameraScores, DriveScores, FrameScores, result
-from seg_ros.inference.labels import LabelSet
+from seg_ros.images.labels import LabelSet
+from seg_ros.replay.drive_scores import CameraScores, DriveScores, FrameScores, result
 
 LABELS = LabelSet(('road', 'sky', 'car'), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
 SECOND = 10**9

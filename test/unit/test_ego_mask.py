@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_ros.inference.ego_mask import EgoMask, read_ego_mask, SIZES
-from seg_ros.inference.image_file import ImageFileError
+from seg_ros.images.ego_mask import EgoMask, read_ego_mask, SIZES
+from seg_ros.images.image_file import ImageFileError
 
 VEHICLE = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1]], bool)
 

@@ -33,17 +33,16 @@ from std_msgs.msg import Header
 import torch
 from torch.nn import functional as F
 
+from seg_ros.images.image_file import new_image
+from seg_ros.images.labels import IGNORE
+from seg_ros.images.overlay import colorize, overlay, Paint
 from seg_ros.inference.backends import BACKENDS, cache, choice, EngineError, openvino_engine
 from seg_ros.inference.backends.openvino_engine import OpenVinoEngine
 from seg_ros.inference.backends.torch_engine import TorchEngine
 from seg_ros.inference.device_pipeline import DevicePipeline
-from seg_ros.inference.image_file import new_image
 from seg_ros.inference.labelling import label, label_with_confidence
-from seg_ros.inference.labels import IGNORE
-from seg_ros.inference.overlay import colorize, overlay
-from seg_ros.inference.segmentation import Paint
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.nodes.image_message import to_message
+from seg_ros.node.image_message import to_message
 
 SIZE = (96, 128)
 SPEED = {'openvino': 1.0, 'wrong': 1.0, 'torch': 2.0, 'slow': 10.0}

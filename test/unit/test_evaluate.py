@@ -27,19 +27,19 @@ from small_evaluations import (
 import torch
 
 from seg_ros.__main__ import main
+from seg_ros.commands import evaluate as evaluate_tool
 from seg_ros.datasets.catalog import DATASETS
 from seg_ros.datasets.cityscapes import cityscapes, LABEL_IDS
-from seg_ros.evaluation.boundary import BoundaryScores, TOLERANCE
-from seg_ros.evaluation.cityscapes import instance_files, read_instances, write_submission
-from seg_ros.evaluation.confusion_matrix import ConfusionMatrix
-from seg_ros.evaluation.reports.dataset_report import confusions, error_map, Gallery, SHOWN
-from seg_ros.evaluation.scores import Scores
+from seg_ros.images.image_file import write_image
+from seg_ros.images.labels import CITYSCAPES, LabelSet
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.inference.image_file import write_image
-from seg_ros.inference.labels import CITYSCAPES, LabelSet
 from seg_ros.inference.preprocessing import resize
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.tools import evaluate as evaluate_tool
+from seg_ros.metrics.boundary import BoundaryScores, TOLERANCE
+from seg_ros.metrics.cityscapes import instance_files, read_instances, write_submission
+from seg_ros.metrics.confusion_matrix import ConfusionMatrix
+from seg_ros.metrics.scores import Scores
+from seg_ros.reports.dataset_report import confusions, error_map, Gallery, SHOWN
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.flicker import Flicker, WIDTH
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.metrics.flicker import Flicker, WIDTH
 
 HEIGHT = 200
 

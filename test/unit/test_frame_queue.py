@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 
-from seg_ros.nodes.frame_queue import FrameQueue
+from seg_ros.node.frame_queue import FrameQueue
 
 
 @pytest.fixture

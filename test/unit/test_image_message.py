@@ -10,8 +10,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from seg_ros.inference.encodings import ImageError, to_array, to_rgb
-from seg_ros.nodes.image_message import decode, encode, to_message
+from seg_ros.images.encodings import ImageError, to_array, to_rgb
+from seg_ros.node.image_message import decode, encode, to_message
 
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 GRAY = RGB[..., 0]

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from seg_ros.__main__ import main
+from seg_ros.images.labels import CAMVID, CITYSCAPES
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.inference.importers.choice import IMPORTERS
-from seg_ros.inference.importers.weights_file import read_weights
-from seg_ros.inference.labels import CAMVID, CITYSCAPES
+from seg_ros.interop.importers.choice import IMPORTERS
+from seg_ros.interop.importers.weights_file import read_weights
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from seg_ros.inference.checkpoint import Checkpoint
 from seg_ros.inference.deployed import Deployed
-from seg_ros.inference.importers import UnsupportedError
-from seg_ros.inference.importers.bisenetv2 import IMPORTERS
 from seg_ros.inference.quantization import calibrate, quantize
+from seg_ros.interop.importers import UnsupportedError
+from seg_ros.interop.importers.bisenetv2 import IMPORTERS
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -10,7 +10,7 @@ from import_fixtures import load_pair, make_weights
 from imported_networks import check_stored_icnet, import_icnet
 import pytest
 
-from seg_ros.inference.importers import UnsupportedError
+from seg_ros.interop.importers import UnsupportedError
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

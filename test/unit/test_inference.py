@@ -20,6 +20,17 @@ from safetensors.torch import load_file, save_file
 import torch
 from torch.nn import functional as F
 
+from seg_ros.images.image_file import (
+    decode_image,
+    encode_image,
+    ImageFileError,
+    read_image,
+    read_labels,
+    write_image,
+)
+from seg_ros.images.labels import CAMVID, CITYSCAPES, LabelSet
+from seg_ros.images.overlay import colorize
+from seg_ros.images.video_file import read_video, video_rate, VideoWriter
 from seg_ros.inference.backends import EngineError
 from seg_ros.inference.checkpoint import (
     Checkpoint,
@@ -29,19 +40,8 @@ from seg_ros.inference.checkpoint import (
     save_checkpoint,
     shipped_models,
 )
-from seg_ros.inference.image_file import (
-    decode_image,
-    encode_image,
-    ImageFileError,
-    read_image,
-    read_labels,
-    write_image,
-)
-from seg_ros.inference.labels import CAMVID, CITYSCAPES, LabelSet
-from seg_ros.inference.overlay import colorize
 from seg_ros.inference.preprocessing import Preprocessing, resize
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.inference.video_file import read_video, video_rate, VideoWriter
 from seg_ros.models import build_model, SegmentationNetwork
 
 LABELS = LabelSet(

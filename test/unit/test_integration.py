@@ -9,12 +9,12 @@ import re
 import pytest
 import yaml
 
+from seg_ros.images.labels import CAMVID, CAMVID32, CITYSCAPES
+from seg_ros.images.run_length import AUTOWARE, AUTOWARE_IDS
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, shipped_models
-from seg_ros.inference.labels import CAMVID, CAMVID32, CITYSCAPES
-from seg_ros.inference.run_length import AUTOWARE, AUTOWARE_IDS
-from seg_ros.nodes.health import CameraHealth, Thresholds
-from seg_ros.nodes.outputs import OUTPUTS, RUNS
-from seg_ros.nodes.parameters import CAMERA_PARAMETERS, PARAMETERS
+from seg_ros.node.diagnostics.health import CameraHealth, Thresholds
+from seg_ros.node.outputs import OUTPUTS, RUNS
+from seg_ros.node.parameters import CAMERA_PARAMETERS, PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / 'doc/integration.md').read_text(encoding='utf-8')

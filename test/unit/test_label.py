@@ -13,11 +13,11 @@ import torch
 from seg_ros.__main__ import main
 from seg_ros.datasets.catalog import open_dataset
 from seg_ros.datasets.teacher import merged_labels, thinned
+from seg_ros.images.image_file import read_labels, write_image
+from seg_ros.images.labels import CAMVID, IGNORE
+from seg_ros.images.video_file import VideoWriter
 from seg_ros.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from seg_ros.inference.image_file import read_labels, write_image
-from seg_ros.inference.labels import CAMVID, IGNORE
 from seg_ros.inference.preprocessing import resize
-from seg_ros.inference.video_file import VideoWriter
 from seg_ros.models import build_model
 
 SIZE = 32, 64

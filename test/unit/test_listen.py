@@ -12,10 +12,10 @@ import pytest
 
 from seg_ros.__main__ import main
 from seg_ros.datasets.mappings import common_classes
-from seg_ros.evaluation.live import LiveEvaluation
-from seg_ros.evaluation.live_clock import BagClock
-from seg_ros.evaluation.live_drive import Drive, match
-from seg_ros.inference.labels import CAMVID, CITYSCAPES
+from seg_ros.images.labels import CAMVID, CITYSCAPES
+from seg_ros.replay.live.bag_clock import BagClock
+from seg_ros.replay.live.live_drive import Drive, match
+from seg_ros.replay.live.live_evaluation import LiveEvaluation
 
 NOW = 1_700_000_000 * SECOND
 

@@ -20,11 +20,11 @@ import yaml
 from seg_ros.__main__ import main
 from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.folder import folder
-from seg_ros.evaluation.cameras import CameraRow, means, worst
+from seg_ros.images.image_file import Image, write_image
+from seg_ros.images.labels import CAMVID, CITYSCAPES, LabelSet
 from seg_ros.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from seg_ros.inference.image_file import Image, write_image
-from seg_ros.inference.labels import CAMVID, CITYSCAPES, LabelSet
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.metrics.cameras import CameraRow, means, worst
 from seg_ros.models import build_model
 from seg_ros.training.config import load_recipe
 from seg_ros.training.images import Joined

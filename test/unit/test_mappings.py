@@ -26,7 +26,7 @@ from seg_ros.datasets.mappings import (
     MAPPINGS,
     MergedLabels,
 )
-from seg_ros.inference.labels import CAMVID, CAMVID32, CITYSCAPES, distinct_palette, LabelSet
+from seg_ros.images.labels import CAMVID, CAMVID32, CITYSCAPES, distinct_palette, LabelSet
 from seg_ros.training.images import Batches, Joined, TrainingImages, union
 from seg_ros.training.losses import (
     class_weights,

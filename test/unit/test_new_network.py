@@ -30,7 +30,7 @@ from seg_ros.inference.checkpoint import Checkpoint
 from seg_ros.inference.deployed import Deployed
 from seg_ros.models import build_model
 from seg_ros.models.cascade import EXITS
-from seg_ros.training.compression import prune
+from seg_ros.pruning.compression import prune
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -11,14 +11,14 @@ from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from seg_ros.inference.encodings import to_rgb
-from seg_ros.inference.labels import CAMVID, IGNORE
-from seg_ros.inference.overlay import draw
-from seg_ros.inference.run_length import decode
+from seg_ros.images.encodings import to_rgb
+from seg_ros.images.labels import CAMVID, IGNORE
+from seg_ros.images.overlay import draw
+from seg_ros.images.run_length import decode
 from seg_ros.inference.segmentation import Segmentation
-from seg_ros.nodes import outputs as outputs_module
-from seg_ros.nodes.camera_info import fits, scale_camera_info
-from seg_ros.nodes.outputs import Outputs
+from seg_ros.node import outputs as outputs_module
+from seg_ros.node.camera_info import fits, scale_camera_info
+from seg_ros.node.outputs import Outputs
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 MASK = np.random.default_rng(2).integers(0, len(CAMVID), (30, 40), dtype=np.uint8)

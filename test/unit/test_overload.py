@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from seg_ros.nodes.overload_trial import missed
+from seg_ros.benchmark.live.overload_benchmark import missed
 
 GOOD = {
     'engine_ms': 10.0,

@@ -83,7 +83,7 @@ def test_imports_point_one_way(path):
 
 def test_that_test_sees_relative_imports():
     names = set(imports(ROOT / 'seg_ros/__main__.py'))
-    assert {'seg_ros.tools', 'seg_ros.tools._result', 'argparse'} <= names
+    assert {'seg_ros.commands', 'seg_ros.commands._result', 'argparse'} <= names
 
 
 def test_versions_agree():

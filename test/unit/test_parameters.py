@@ -10,7 +10,7 @@ import yaml
 
 from seg_ros.inference import DEFAULT_MODEL
 from seg_ros.inference.backends import BACKENDS, PRECISIONS
-from seg_ros.nodes.parameters import (
+from seg_ros.node.parameters import (
     CAMERA_PARAMETERS,
     check,
     ParameterError,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from visions import check_differences, check_number_of_colours, least_difference, VISIONS
 
-from seg_ros.inference.labels import CAMVID, CITYSCAPES, COCO_STUFF, LabelSet
-from seg_ros.inference.overlay import colorize, legend, overlay, Panel
-from seg_ros.inference.palette import colorblind_palette, PALETTES, with_palette
+from seg_ros.images.labels import CAMVID, CITYSCAPES, COCO_STUFF, LabelSet
+from seg_ros.images.overlay import colorize, legend, overlay, Panel
+from seg_ros.images.palette import colorblind_palette, PALETTES, with_palette
 
 LABELS = LabelSet(
     ('road', 'car', 'sky', 'tree'), ((10, 20, 30), (200, 0, 0), (0, 0, 250), (0, 99, 0))

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 import torch
 from torch import Tensor
 
+from seg_ros.images.labels import LabelSet
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
-from seg_ros.inference.labels import LabelSet
 from seg_ros.models import build_model, SegmentationNetwork
 from seg_ros.training.pretrained import load_pretrained
 

@@ -17,7 +17,10 @@ import torch
 from torch import nn, Tensor
 
 from seg_ros.__main__ import main
-from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.commands.sample_drive import write_drive
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import write_image
+from seg_ros.images.labels import LabelSet
 from seg_ros.inference.checkpoint import (
     add_ranges,
     Checkpoint,
@@ -26,12 +29,9 @@ from seg_ros.inference.checkpoint import (
     save_checkpoint,
 )
 from seg_ros.inference.deployed import Deployed
-from seg_ros.inference.image_file import write_image
-from seg_ros.inference.labels import LabelSet
 from seg_ros.inference.preprocessing import Preprocessing
 from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
 from seg_ros.models import build_model, SegmentationNetwork
-from seg_ros.tools.sample_drive import write_drive
 
 LABELS = LabelSet(('road', 'car'), ((10, 20, 30), (200, 0, 0)))
 SPEC = {'name': 'bisenetv2', 'num_classes': 2, 'head_width': 8, 'booster_width': 8, 'alpha': 0.25}

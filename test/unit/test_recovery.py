@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rclpy.logging import get_logger
 
-from seg_ros.nodes import recovery as recovery_module
-from seg_ros.nodes.recovery import FAILURES, Recovery
+from seg_ros.node import recovery as recovery_module
+from seg_ros.node.recovery import FAILURES, Recovery
 
 ASKED = {'model': 'm', 'device': 'cuda:0', 'backend': 'auto', 'precision': 'fp16'}
 ON_CPU = {**ASKED, 'device': 'cpu', 'precision': 'auto'}

@@ -24,17 +24,17 @@ from small_replays import (
 )
 import torch
 
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.evaluation.bags.bag import read_images, read_labels, read_messages, topics
-from seg_ros.evaluation.bags.writer import BagWriter
-from seg_ros.evaluation.dataset import evaluate
-from seg_ros.evaluation.replay import _behind, AHEAD
+from seg_ros.bags.bag import read_images, read_labels, read_messages, topics
+from seg_ros.bags.writer import BagWriter
+from seg_ros.commands import replay as replay_tool
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import decode_image, encode_image, write_image
+from seg_ros.images.overlay import overlay
+from seg_ros.images.video_file import read_video
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from seg_ros.inference.image_file import decode_image, encode_image, write_image
-from seg_ros.inference.overlay import overlay
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.inference.video_file import read_video
-from seg_ros.tools import replay as replay_tool
+from seg_ros.metrics.evaluate import evaluate
+from seg_ros.replay.offline import _behind, AHEAD
 
 MASKS, CONFIDENCE, OVERLAYS = (
     f'/camera/segmentation/{name}' for name in ('mask', 'confidence', 'overlay')

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from report_pages import assert_sound, camera, LABELS, Page, SETTINGS, SIZE, START, TRUTH, WRITE
 
-from seg_ros.evaluation.drive import DriveScores, FrameScores
-from seg_ros.evaluation.reports.drive_plots import POINTS, thinned
-from seg_ros.evaluation.reports.drive_report import write_drive_report
-from seg_ros.evaluation.reports.report import Code, Link, Section, write_report
-from seg_ros.inference.labels import LabelSet
-from seg_ros.inference.overlay import thumbnail
+from seg_ros.images.labels import LabelSet
+from seg_ros.images.overlay import thumbnail
+from seg_ros.replay.drive_plots import POINTS, thinned
+from seg_ros.replay.drive_report import write_drive_report
+from seg_ros.replay.drive_scores import DriveScores, FrameScores
+from seg_ros.reports.page import Code, Link, Section, write_report
 
 # What holds for every page
 

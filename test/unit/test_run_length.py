@@ -7,9 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.inference.labels import CAMVID, CAMVID32, CITYSCAPES, COCO_STUFF, IGNORE, LabelSet
-from seg_ros.inference.run_length import (
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.labels import CAMVID, CAMVID32, CITYSCAPES, COCO_STUFF, IGNORE, LabelSet
+from seg_ros.images.run_length import (
     AUTOWARE,
     AUTOWARE_IDS,
     autoware_mask,

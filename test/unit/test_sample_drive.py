@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.datasets.street.canvas import Canvas, CAR, ROAD
-from seg_ros.datasets.street.layout import kit_of
-from seg_ros.datasets.street.moment import Moment
-from seg_ros.datasets.street.textures import FACADE_LINE, random_state, ROAD_HALF_WIDTH
-from seg_ros.datasets.street.view import CAMERA_HEIGHT, draw
-from seg_ros.inference.labels import CAMVID
+from seg_ros.datasets.synthetic.camera_state import Moment
+from seg_ros.datasets.synthetic.canvas import Canvas, CAR, ROAD
+from seg_ros.datasets.synthetic.layout import kit_of
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.datasets.synthetic.textures import FACADE_LINE, random_state, ROAD_HALF_WIDTH
+from seg_ros.datasets.synthetic.view import CAMERA_HEIGHT, draw
+from seg_ros.images.labels import CAMVID
 
 SMALL = (320, 180)
 

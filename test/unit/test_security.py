@@ -23,17 +23,11 @@ import pytest
 from safetensors.torch import save
 import torch
 
-from seg_ros.evaluation.bags import types
-from seg_ros.evaluation.bags.bag import Bag
-from seg_ros.inference.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-)
-from seg_ros.inference.encodings import ImageError, to_rgb
-from seg_ros.inference.files import MAX_FILE
-from seg_ros.inference.image_file import (
+from seg_ros.bags import types
+from seg_ros.bags.bag import Bag
+from seg_ros.images.encodings import ImageError, to_rgb
+from seg_ros.images.files import MAX_FILE
+from seg_ros.images.image_file import (
     decode_image,
     decode_labels,
     encode_image,
@@ -43,7 +37,7 @@ from seg_ros.inference.image_file import (
     read_labels,
     SENT,
 )
-from seg_ros.inference.image_header import (
+from seg_ros.images.image_header import (
     Header,
     MAX_CHUNKS,
     MAX_PIXELS,
@@ -52,7 +46,13 @@ from seg_ros.inference.image_header import (
     MAX_SIDE,
     read_header,
 )
-from seg_ros.inference.labels import LabelSet
+from seg_ros.images.labels import LabelSet
+from seg_ros.inference.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
 from seg_ros.models import build_model
 from seg_ros.training.pretrained import load_pretrained
 

@@ -21,15 +21,15 @@ from torch.nn import functional as F
 from seg_ros.__main__ import main
 from seg_ros.inference.checkpoint import load_checkpoint
 from seg_ros.models import build_model
+from seg_ros.studies.budget import network
+from seg_ros.studies.study import spec
+from seg_ros.studies.study_plots import study_plot, write_plot
+from seg_ros.studies.study_report import as_page, table
+from seg_ros.studies.study_rows import Row, STUDIES
+from seg_ros.studies.trained import folder_of, score
 from seg_ros.training.config import load_recipe, Recipe
 from seg_ros.training.loop import Training
 from seg_ros.training.losses import cross_entropy
-from seg_ros.training.study.budget import network
-from seg_ros.training.study.plots import study_plot, write_plot
-from seg_ros.training.study.report import as_page, table
-from seg_ros.training.study.rows import Row, STUDIES
-from seg_ros.training.study.study import spec
-from seg_ros.training.study.trained import folder_of, score
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

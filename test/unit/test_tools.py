@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
+from seg_ros.commands.sample_drive import write_drive
 from seg_ros.datasets.appearance import Appearance
-from seg_ros.datasets.sample_drive import SampleDrive
-from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from seg_ros.inference.image_file import (
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.image_file import (
     read_image,
     read_labels,
     write_image,
 )
-from seg_ros.inference.overlay import legend, overlay
-from seg_ros.inference.palette import PALETTES, with_palette
+from seg_ros.images.overlay import legend, overlay
+from seg_ros.images.palette import PALETTES, with_palette
+from seg_ros.images.video_file import read_video, VideoWriter
+from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.inference.video_file import read_video, VideoWriter
-from seg_ros.tools.sample_drive import write_drive
 from seg_ros.training.config import load_recipe, Recipe
 
 ROOT = Path(__file__).parents[2]

@@ -20,8 +20,8 @@ import pytest
 from small_trainings import TINY, train, weights, write_recipe
 import torch
 
+from seg_ros.images.image_file import write_image
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.inference.image_file import write_image
 from seg_ros.training.config import load_recipe, Recipe
 from seg_ros.training.images import Held, held
 from seg_ros.training.loop import Training

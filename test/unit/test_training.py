@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from seg_ros.datasets.appearance import Appearance
 from seg_ros.datasets.augmentation import Augmentation
 from seg_ros.datasets.camvid import camvid
-from seg_ros.evaluation.dataset import evaluate
+from seg_ros.images.image_file import write_image
+from seg_ros.images.labels import CAMVID
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.inference.image_file import write_image
-from seg_ros.inference.labels import CAMVID
 from seg_ros.inference.segmenter import Segmenter
+from seg_ros.metrics.evaluate import evaluate
 from seg_ros.training.config import load_recipe, Recipe
 from seg_ros.training.images import Batches, TrainingImages
 from seg_ros.training.loop import Training

@@ -20,8 +20,8 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
+from ...images.files import write_atomically
 from ..checkpoint import Checkpoint
-from ..files import write_atomically
 
 Report = Callable[[str], None]
 """Takes a line for people: what is being built, and what went wrong on the way."""

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
+from seg_ros.images.labels import IGNORE
+from seg_ros.images.overlay import colorize, overlay, Paint
 from seg_ros.inference.backends import BACKENDS, EngineError
 from seg_ros.inference.checkpoint import find_checkpoint, load_checkpoint
-from seg_ros.inference.labels import IGNORE
-from seg_ros.inference.overlay import colorize, overlay
-from seg_ros.inference.segmentation import Paint
 from seg_ros.inference.segmenter import Segmenter
 
 pytestmark = pytest.mark.skipif(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seg_ros.datasets.sample_drive import SampleDrive
+from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.backends.onnxruntime_engine import OnnxRuntimeEngine
 from seg_ros.inference.checkpoint import (
     Checkpoint,

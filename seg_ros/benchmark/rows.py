@@ -1,0 +1,144 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A benchmark's result: rows that each say what was measured, and on which machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+import json
+import os
+from pathlib import Path
+import platform
+import re
+from typing import Any
+
+import torch
+
+PACKAGES = (
+    'torch', 'openvino', 'onnxruntime', 'onnxruntime-gpu', 'opencv-python-headless', 'numpy',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One thing measured.
+
+    :param benchmark: engine, baseline, overlay, node, end_to_end, cameras, deadline or transport.
+    :param network: as it was asked for, such as ``icnet:width=0.5``; empty where none runs.
+    :param backend: what ran it.
+    :param input_size: (height, width) that the network sees.
+    :param image_size: (height, width) of the camera's image and of its labels.
+    :param batch: images a call.
+    :param inside: what was timed, in words.
+    :param timing: ``latency``, one call after the other, or ``throughput``, several in flight.
+    :param resize: whether the image was resized to the input size within that time.
+    :param latency_ms: p50, p95 and p99 of a call, in milliseconds; none of throughput.
+    :param fps: images a second.
+    :param memory_mb: the most that it took, in megabytes: of the process on a CPU, of the device
+        on a GPU.
+    :param power_w: of the processor or GPU while it ran; None where the machine does not tell.
+    :param gmac: billions of multiply-adds a call.
+    :param roofline_ms: milliseconds a call would take at the machine's measured peak.
+    :param baseline: what ``ratio`` compares with.
+    :param ratio: median latency over the baseline's, both of the same run.
+    """
+
+    benchmark: str
+    network: str = ''
+    backend: str = ''
+    device: str = ''
+    precision: str = ''
+    input_size: Sequence[int] = ()
+    image_size: Sequence[int] = ()
+    batch: int = 1
+    cameras: int = 1
+    inside: str = ''
+    timing: str = 'latency'
+    resize: bool = False
+    latency_ms: Mapping[str, float | None] = field(default_factory=dict)
+    fps: float | None = None
+    memory_mb: float | None = None
+    power_w: float | None = None
+    gmac: float | None = None
+    roofline_ms: float | None = None
+    baseline: str = ''
+    ratio: float | None = None
+    notes: str = ''
+
+    @property
+    def p50(self) -> float | None:
+        """The median latency in milliseconds, where there is one."""
+        return self.latency_ms.get('p50')
+
+
+def result(
+    rows: Sequence[Row], command: str, peak: Mapping[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """
+    Return what ``benchmark`` writes as JSON.
+
+    :param command: that made it.
+    :param peak: of the machine, as :func:`seg_ros.benchmark.peak.measure` returns it.
+    """
+    return {
+        'machine': machine(),
+        'command': command,
+        'peak': dict(peak or {}),
+        'results': [asdict(row) for row in rows],
+        **more,
+    }
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """
+    Read what :func:`result` returned from its file; ``results`` are rows.
+
+    :raises ValueError: it is no such file.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding='utf-8'))
+        rows = [Row(**row) for row in found['results']]
+        return {**found, 'machine': dict(found['machine']), 'results': rows}
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        names = ', '.join(f.name for f in fields(Row))
+        raise ValueError(
+            f'{path}: expected what `benchmark --json` writes, whose results have {names}; '
+            f'found {error!r}'
+        ) from error
+
+
+def machine() -> dict[str, Any]:
+    """Return what of this machine and of its software the figures depend on."""
+    return {
+        'cpu': _cpu(),
+        'cores': len(os.sched_getaffinity(0)),
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        'cuda': torch.version.cuda,
+        'system': f'{platform.system()} {platform.machine()}',
+        'python': platform.python_version(),
+        **{name: found for name in PACKAGES if (found := _version(name))},
+        'threads': torch.get_num_threads(),
+    }
+
+
+def _cpu() -> str:
+    """Return the processor's name, and which of the instructions that networks use it has."""
+    try:
+        text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    except OSError:
+        return platform.processor()
+    name = re.search(r'^model name\s*: (.*)$', text, re.MULTILINE)
+    flags = re.search(r'^flags\s*: (.*)$', text, re.MULTILINE)
+    fast = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16', 'amx_bf16', 'amx_int8')
+    has = [flag for flag in fast if flags and flag in flags[1].split()]
+    return f'{name[1] if name else platform.machine()} ({", ".join(has) or "no AVX"})'
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,97 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What there is to draw in a frame of a synthetic street, in the order of its distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from .camera_state import Moment
+from .canvas import Canvas, CAR, TREE
+from .cars import Solid
+from .layout import LEFT
+from .textures import Texture
+
+VIEW = 150.0  # metres ahead that are drawn
+
+_T = TypeVar('_T')
+
+
+def choose(things: Sequence[_T], roll: Iterator[float]) -> _T:
+    """Choose one by the next number."""
+    return things[int(len(things) * next(roll))]
+
+
+class Scene:
+    """
+    Collects things, then draws them far to near.
+
+    Points are given along the road (s) and right of its middle (u), both in metres.
+    """
+
+    def __init__(self, moment: Moment, canvas: Canvas) -> None:
+        self.moment, self.canvas, self.kit = moment, canvas, moment.kit
+        self._things: list[tuple[float, Callable[[], None]]] = []
+
+    def add(self, key: float, draw: Callable[[], None]) -> None:
+        """Add something; what has a greater key is farther and is drawn before."""
+        self._things.append((key, draw))
+
+    def draw(self) -> None:
+        """Draw everything."""
+        for _, draw in sorted(self._things, key=lambda thing: -thing[0]):
+            draw()
+
+    def place(self, s: float, u: float) -> tuple[float, float, float]:
+        """Give a point of the ground as the camera has it: x, y, z."""
+        return self.moment.x(s, u), 0.0, s - self.moment.s
+
+    def sees(self, s: float, nearest: float) -> bool:
+        """Tell whether a point is ahead, but not too far."""
+        return nearest < s - self.moment.s < VIEW
+
+    def along(
+        self, span: tuple[float, float], side: int, u: float
+    ) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Give a front's left end, as seen from the road, as x and z, and the way to its right."""
+        start, end = span if side == LEFT else span[::-1]
+        (x1, _, z1), (x2, _, z2) = self.place(start, side * u), self.place(end, side * u)
+        return (x1, z1), (x2 - x1, z2 - z1)
+
+    def front(
+        self,
+        texture: Texture,
+        span: tuple[float, float],
+        side: int,
+        u: float,
+        height: float,
+        label: int,
+        shade: float = 1.0,
+    ) -> None:
+        """Draw an upright texture along the road."""
+        (x, z), (dx, dz) = self.along(span, side, u)
+        self.canvas.paste(texture, (x, height, z), (dx, 0, dz), (0, -height, 0), label, shade)
+
+    def add_tree(self, roll: Iterator[float], s: float, u: float, key: float) -> None:
+        """Add a tree of a chosen kind and height."""
+        tree, canvas = choose(self.kit.trees, roll), self.canvas
+        scale, mirrored = 0.65 + 0.5 * next(roll), next(roll) < 0.5
+        if self.sees(s, 1.5):
+            place = self.place(s, u)
+            self.add(key, lambda: canvas.stand(tree, place, TREE, scale=scale, mirrored=mirrored))
+
+    def add_car(self, body: Solid, s: float, u: float, facing: int) -> None:
+        """Add a car and the shadow under it; `facing` is as in :meth:`Canvas.solid`."""
+        half = body.length / 2
+        if self.sees(s + half, 0.4):
+            x, _, z = self.place(s, u)
+            slope = self.moment.slope(s)
+
+            def draw() -> None:
+                for grow, factor in ((0.35, 0.8), (0.02, 0.45)):
+                    size = (body.half_width + grow, half + grow)
+                    self.canvas.shadow(x, z, size, factor, slope)
+                self.canvas.solid(body, (x, z, slope), facing, CAR)
+
+            self.add(s + 0.3 * abs(u), draw)

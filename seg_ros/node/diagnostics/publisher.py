@@ -1,0 +1,94 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's reports on /diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from time import monotonic
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
+
+from ..dds_profile import check_profile
+from ..recovery import Recovery
+from ..settings import Settings
+from ..worker import Worker
+from .camera_problems import Thresholds
+from .health import CameraHealth, NetworkHealth
+
+PERIOD = 1.0
+"""Seconds between two reports."""
+
+LIMITS = fields(Thresholds)
+"""Each is a parameter, with `diagnostics.` before its name."""
+
+
+class Diagnostics:
+    """
+    Puts together what the node's parts know of themselves.
+
+    :param cameras: the health of each; all that is counted lasts as long as the node.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, cameras: Mapping[str, CameraHealth], recovery: Recovery
+    ) -> None:
+        self._node = node
+        self._cameras = cameras
+        self._recovery = recovery
+        self._network = NetworkHealth()
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._last = -PERIOD
+        self._profile_problem = check_profile()
+        if self._profile_problem:
+            node.get_logger().error(self._profile_problem)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for the next report."""
+        return monotonic() - self._last >= PERIOD
+
+    def publish(self, state: str, settings: Settings, worker: Worker | None) -> None:
+        """
+        Report how all are.
+
+        :param state: active, inactive, disabled or unconfigured.
+        :param worker: what answers images, if any does.
+        """
+        self._last = monotonic()
+        network = self._network
+        network.state = state
+        if worker is not None and worker.hangs:
+            network.problem, network.failed = _hangs(worker.busy), True
+        else:
+            problems = filter(None, (self._recovery.problem, self._profile_problem))
+            network.problem, network.failed = '; '.join(problems), self._recovery.failed
+        thresholds = Thresholds(
+            **{field.name: settings.values[f'diagnostics.{field.name}'] for field in LIMITS}
+        )
+        prefix = self._node.get_fully_qualified_name().lstrip('/')
+        ladder = settings.ladder
+        statuses = [
+            network.status(
+                prefix,
+                ladder.rungs[0].segmenter if ladder else None,
+                settings.values,
+                ladder.shares() if ladder else {},
+            ),
+            *(
+                camera.status(prefix, thresholds, worker is not None)
+                for camera in self._cameras.values()
+            ),
+        ]
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self._publisher.publish(DiagnosticArray(header=header, status=statuses))
+
+
+def _hangs(seconds: float) -> str:
+    return (
+        f'the network has not answered for {seconds:.0f} s. If it does not come back, call '
+        '~/reload, or restart the node'
+    )

@@ -1,0 +1,448 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The node: camera images in, class labels out.
+
+The executor's thread receives images and answers requests; a second one, the worker, runs the
+network. Between them stand a queue with the newest frame of each camera and one reference to the
+settings in force. Networks are loaded in threads of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, wait
+import gc
+import os
+import signal
+import sys
+import threading
+from threading import Event, Lock, Thread
+from typing import Any, TYPE_CHECKING, TypeVar
+
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+import rclpy
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.utilities import try_shutdown
+from std_srvs.srv import SetBool, Trigger
+
+from ..images.palette import with_palette
+from .camera import Camera, Frame
+from .diagnostics.health import CameraHealth
+from .diagnostics.publisher import Diagnostics, PERIOD
+from .malloc import keep_memory
+from .parameters import check, check_topics, declare, ParameterError
+from .recovery import free_memory, Recovery
+from .settings import deepen, describe, explain, load, NETWORK_PARAMETERS, read_ego_masks, Settings
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..inference.checkpoint import Checkpoint
+    from ..inference.deadline import Ladder
+
+FOLLOW_PERIOD = 0.5
+"""Seconds between two looks at what the cameras' publishers offer."""
+
+LABEL_INFO_PERIOD = 5.0
+"""Seconds between two LabelInfo messages, for listeners that are not transient local."""
+
+PATIENCE = 3.0
+"""Seconds that a node which ends waits for threads that load networks."""
+
+RECEIVE_PERIOD = 0.005
+"""Seconds between two looks for images while the executor's thread waits for a network."""
+
+NATIVE = ('loading', 'recovery', 'segmentation')
+"""Threads that may still be in a library when the node ends."""
+
+Result = TypeVar('Result')
+
+
+class SegmentationNode(LifecycleNode):
+    """
+    The lifecycle node; `config/segment.yaml` describes its parameters.
+
+    Configuring loads the network, activating subscribes to the cameras and starts the worker.
+
+    :raises ParameterError: a parameter's value cannot be.
+    """
+
+    def __init__(self) -> None:
+        super().__init__('segmentation_node')
+        self._cameras: dict[str, Camera] = {}
+        self._worker: Worker | None = None
+        self._active, self._enabled = False, True
+        # Between threads that install networks: the executor's, and the recovery's.
+        self._changing = Lock()
+        self._recovery = Recovery(self._load, self._install, self.get_logger())
+        # After all that destroying needs, which Kilted does even if this raises.
+        values = declare(self)
+        self._settings = Settings(values)
+        self._health = {name: CameraHealth(name) for name in values['cameras']}
+        self._diagnostics = Diagnostics(self, self._health, self._recovery)
+        self.create_service(SetBool, '~/enable', self._on_enable)
+        self.create_service(Trigger, '~/reload', self._on_reload)
+        change_state = self._service_change_state
+        change_state.callback = _refusing(change_state.callback, self.get_logger())
+        # Steady, as simulated time may stand still or not have come yet.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        for period, callback in (
+            (FOLLOW_PERIOD, self._follow),
+            (LABEL_INFO_PERIOD, self._publish_label_info),
+            (PERIOD, self._publish_diagnostics),
+        ):
+            self.create_timer(period, callback, clock=clock)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+    def autostart(self) -> bool:
+        """Configure and activate, unless that is left to a manager; return whether it worked."""
+        if not self._settings.values['autostart']:
+            self.get_logger().info('autostart is false: waiting for a lifecycle manager')
+            return True
+        return all(
+            transition() == TransitionCallbackReturn.SUCCESS
+            for transition in (self.trigger_configure, self.trigger_activate)
+        )
+
+    # Lifecycle. rclpy swallows what these raise, so each says itself what went wrong.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the network, advertise the outputs."""
+        values = self._settings.values
+        try:
+            for name in values['cameras']:
+                self._cameras[name] = Camera(
+                    self,
+                    name,
+                    values[f'{name}.image_topic'],
+                    values['transport'] == 'compressed',
+                    values['mask_rle'],
+                    self._health[name],
+                    self._on_image,
+                )
+            # For as many cameras; whether their images go as batches is measured here.
+            ladder = self._meanwhile(lambda: self._load(values))
+            self._settings = Settings(values, ladder, read_ego_masks(values))
+        except Exception as error:
+            self._release()
+            return self._fail(f'cannot be configured: {explain(error)}')
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe, and start to answer."""
+        result = super().on_activate(state)
+        self._active = True
+        try:
+            self._start()
+            self._publish_label_info()
+        except Exception as error:
+            self.on_deactivate(state)
+            return self._fail(f'cannot be activated: {explain(error)}')
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop to answer, unsubscribe; the network stays loaded."""
+        self._active = False
+        self._halt()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back network and topics."""
+        self._release()
+        return super().on_cleanup(state)
+
+    on_shutdown = on_cleanup
+    on_error = on_cleanup
+
+    def destroy_node(self) -> None:
+        """Stop the threads before what they publish with is gone."""
+        self._halt()
+        self._recovery.stop(PATIENCE)
+        super().destroy_node()
+
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
+        if self.context.ok():  # else a signal is the reason, and no fault
+            self.get_logger().fatal(reason)
+        return TransitionCallbackReturn.FAILURE
+
+    def _release(self) -> None:
+        self._active = False
+        self._halt()
+        self._recovery.stop(PATIENCE)
+        for camera in self._cameras.values():
+            camera.destroy()
+        self._cameras.clear()
+        with self._changing:
+            self._settings = Settings(self._settings.values)
+        gc.unfreeze()
+        gc.collect()
+        free_memory()
+
+    def _start(self) -> None:
+        """Answer images, unless that is switched off."""
+        if self._active and self._enabled and self._worker is None:
+            self._worker = Worker(
+                self, self._cameras, lambda: self._settings, self._recovery, self._on_failure
+            )
+            self._follow()
+
+    def _halt(self) -> None:
+        """Answer none any more."""
+        for camera in self._cameras.values():
+            camera.unsubscribe()
+        if self._worker is not None:
+            self._worker.stop()
+            if self._worker.alive:
+                self.get_logger().error(
+                    f'the network has not answered for {self._worker.busy:.0f} s; it is left alone'
+                )
+        self._worker = None
+
+    # The executor's thread.
+
+    def _on_image(self, name: str, frame: Frame) -> None:
+        if self._worker is not None:
+            self._worker.put(name, frame)
+
+    def _follow(self) -> None:
+        if self._worker is not None:
+            for camera in self._cameras.values():
+                camera.subscribe(self._settings.values['reliability'])
+
+    def _publish_label_info(self) -> None:
+        values, ladder, _ = self._settings
+        if self._active and ladder is not None:
+            labels = ladder.rungs[0].segmenter.labels
+            for camera in self._cameras.values():
+                camera.outputs.publish_label_info(labels, values['confidence_threshold'])
+
+    def _publish_diagnostics(self) -> None:
+        if self._active:
+            state = 'active' if self._enabled else 'disabled'
+        elif self._settings.ladder is not None or self._recovery.problem:
+            state = 'inactive'
+        else:
+            state = 'unconfigured'
+        self._diagnostics.publish(state, self._settings, self._worker)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Switch answering on or off, whatever the lifecycle's state."""
+        self._enabled = request.data
+        if self._enabled:
+            self._start()
+        else:
+            self._halt()
+        response.success = True
+        response.message = 'enabled' if self._enabled else 'disabled'
+        if not self._active:
+            response.message += '; the node is not active'
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Read the checkpoint again; the old network answers until the new one is ready."""
+        values = self._settings.values
+        try:
+            if not self._cameras:
+                raise ParameterError(
+                    'expected a node that is configured; found one that is not. Configure it, '
+                    'which loads the network'
+                )
+            ego_masks = read_ego_masks(values)
+            ladder = self._meanwhile(lambda: self._load(values))
+        except Exception as error:
+            response.message = explain(error)
+            if self.context.ok():
+                self.get_logger().error(f'not reloaded: {response.message}')
+        else:
+            self._change(values, ego_masks, ladder)
+            self._publish_label_info()
+            response.success = True
+            response.message = f'reloaded {values["model"]}: {describe(ladder)}'
+        return response
+
+    def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """
+        Check a set of changes and put it in force, or refuse it as a whole.
+
+        A new network is loaded while the worker goes on with the old one. Parameters set in one
+        atomic call load one network.
+        """
+        old, current, ego_masks = self._settings
+        values = {**old, **{p.name: p.value for p in parameters if p.name in old}}
+        changed = {name for name in values if values[name] != old[name]}
+        if not changed:
+            return SetParametersResult(successful=True)
+        ladder = None
+        try:
+            check(values)
+            check_topics(self, values)
+            if any(name.endswith('.ego_mask') for name in changed):
+                ego_masks = read_ego_masks(values)
+            if self._cameras:
+                toggled = bool(values['deadline_ms']) != bool(old['deadline_ms'])
+                # A network that is being rebuilt has no other depths either.
+                anew = toggled and (current is None or self._recovery.problem)
+                if anew or not changed.isdisjoint(NETWORK_PARAMETERS):
+                    ladder = self._meanwhile(lambda: self._load(values))
+                elif toggled and current is not None:
+                    deepest = current.rungs[0].segmenter
+                    ladder = self._meanwhile(
+                        lambda: deepen(deepest, values, self._sizes(), self.get_logger())
+                    )
+                if shown := ladder or current:
+                    # Found here, and kept: hundreds of colours take a second to tell apart.
+                    with_palette(shown.rungs[0].segmenter.labels, values['palette'])
+        except Exception as error:
+            return SetParametersResult(successful=False, reason=explain(error))
+        self._change(values, ego_masks, ladder)
+        for name, camera in self._cameras.items():
+            if f'{name}.image_topic' in changed:
+                camera.move(values[f'{name}.image_topic'])
+                if self._worker is not None:
+                    self._worker.forget(name)
+            if 'mask_rle' in changed:
+                camera.outputs.offer_runs(values['mask_rle'], self._active)
+        if not changed.isdisjoint({'reliability', *(f'{n}.image_topic' for n in self._cameras)}):
+            self._follow()
+        self._publish_label_info()
+        return SetParametersResult(successful=True)
+
+    def _change(
+        self, values: Mapping[str, Any], ego_masks: Mapping[str, Any], ladder: Ladder | None
+    ) -> None:
+        """Put settings in force; ``ladder`` is None where the network stays."""
+        with self._changing:
+            if ladder is not None:
+                self._recovery.reset()
+            self._settings = Settings(values, ladder or self._settings.ladder, ego_masks)
+        if ladder is not None and self._worker is not None and self._worker.hangs:
+            self._halt()
+            self._start()
+
+    def _meanwhile(self, work: Callable[[], Result]) -> Result:
+        """
+        Let another thread do what takes long; in this one images and diagnostics go on.
+
+        :raises Exception: what the work raises.
+        """
+        future: Future[Result] = Future()
+
+        def run(future: Future[Result]) -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+            # Else it would live on with the error, whose trace holds what was half built.
+            del future
+
+        # A daemon, as a signal must end the process even where the work hangs.
+        thread = Thread(target=run, args=(future,), name='loading', daemon=True)
+        thread.start()
+        while not wait([future], RECEIVE_PERIOD).done:
+            try:
+                for camera in self._cameras.values():
+                    camera.take()
+                if self._diagnostics.due:
+                    self._publish_diagnostics()
+            except Exception:
+                if not self.context.ok():
+                    break  # Shut down under our feet, which is no fault.
+                raise
+        try:
+            result = future.result(PATIENCE)
+        finally:
+            del future
+        # Python must not end while the thread does, or the libraries it has used crash.
+        thread.join()
+        return result
+
+    # Any thread.
+
+    def _install(self, ladder: Ladder | None, cancelled: Event) -> None:
+        with self._changing:
+            if not cancelled.is_set():
+                self._settings = self._settings._replace(ladder=ladder)
+
+    def _on_failure(self, ladder: Ladder, cameras: Collection[str], reason: str) -> None:
+        with self._changing:
+            values, current, _ = self._settings
+            if ladder is current:  # or its successor is there already
+                self._recovery.failing(values, ladder.rungs[0].segmenter, cameras, reason)
+
+    def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Ladder:
+        return load(values, self._sizes(), self.get_logger(), checkpoint)
+
+    def _sizes(self) -> list[tuple[int, int] | None]:
+        return [camera.size for camera in self._cameras.values()]
+
+
+def _refusing(change: Callable[..., Any], logger: Any) -> Callable[..., Any]:
+    """
+    Return rclpy's callback for transitions, but one that refuses those that cannot be.
+
+    Up to Jazzy such a request raises out of the executor, and so ends the process.
+    """
+
+    def refusing(
+        request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            logger.error(f'transition refused: {error}')
+            response.success = False
+            return response
+
+    return refusing
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until a signal; return 0, or 1 where it cannot start and has said why."""
+    code = _run(args)
+    if any(thread.name in NATIVE for thread in threading.enumerate()):
+        # A library at work must not be taken apart: it would crash.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _run(args: list[str] | None) -> int:
+    keep_memory()
+    # rclpy's own handlers call these before they shut the context down, which ends whatever the
+    # node is at. Python's defaults would raise KeyboardInterrupt just anywhere, or kill.
+    interrupted = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: interrupted.set())
+    rclpy.init(args=args)
+    node = None
+    try:
+        if interrupted.is_set():  # before rclpy listened
+            return 0
+        node = SegmentationNode()
+        started = node.autostart()
+        if interrupted.is_set():
+            return 0
+        if not started:
+            return 1
+        rclpy.spin(node)
+    except ParameterError as error:
+        rclpy.logging.get_logger('segmentation_node').fatal(str(error))
+        return 1
+    except Exception:
+        # rclpy has many ways to say that the context is gone.
+        if not interrupted.is_set():
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        try_shutdown()
+        gc.unfreeze()  # or Kilted's middleware leaves its shared memory behind
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

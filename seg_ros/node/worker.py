@@ -1,0 +1,240 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From frames to masks, in a thread of its own: the network releases the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from threading import Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rclpy.lifecycle import LifecycleNode
+
+from ..images.image_file import Image
+from ..images.palette import with_palette
+from .camera import Camera, Frame
+from .frame_queue import FrameQueue
+from .outputs import paint_for
+from .recovery import Recovery
+from .settings import brief, explain, Settings
+
+if TYPE_CHECKING:
+    from ..inference.deadline import Ladder
+
+
+PATIENCE = 10.0
+"""Seconds that a frame may take to be answered before the network counts as hanging."""
+
+SHORT_PATIENCE = 3.0
+"""The same where the process is to end, as who waits for that has little."""
+
+
+class Worker:
+    """
+    Answers frames until it is stopped.
+
+    :param settings: asked for anew with each frame.
+    :param recovery: told how the network does.
+    :param on_failure: called with a network that failed, on which cameras, and what it says.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        cameras: Mapping[str, Camera],
+        settings: Callable[[], Settings],
+        recovery: Recovery,
+        on_failure: Callable[[Ladder, Collection[str], str], None],
+    ) -> None:
+        self._context = node.context
+        self._clock = node.get_clock()
+        self._cameras = dict(cameras)  # as it may outlive them
+        self._settings = settings
+        self._recovery = recovery
+        self._on_failure = on_failure
+        self._busy_since: float | None = None
+        self._abandoned = False
+        self._queue: FrameQueue[Frame] = FrameQueue()
+        # A daemon, as a network that hangs must not keep the process from ending.
+        self._thread = Thread(target=self._work, name='segmentation', daemon=True)
+        self._thread.start()
+
+    def put(self, name: str, frame: Frame) -> None:
+        """Offer a camera's newest frame; called by the executor's thread."""
+        if self._queue.put(name, frame):
+            self._cameras[name].health.replaced()
+
+    def forget(self, name: str) -> None:
+        """Drop a camera's frame that waits."""
+        if self._queue.forget(name):
+            self._cameras[name].health.replaced()
+
+    def stop(self) -> None:
+        """End after the frame that is being answered; those that wait are lost."""
+        for name in self._queue.close():
+            self._cameras[name].health.replaced()
+        patience = PATIENCE if self._context.ok() else SHORT_PATIENCE
+        self._thread.join(max(0.0, patience - self.busy))
+        self._abandoned = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still at a frame, be it after :meth:`stop`."""
+        return self._thread.is_alive()
+
+    @property
+    def busy(self) -> float:
+        """For how many seconds it has been at the same frames."""
+        since = self._busy_since
+        return 0.0 if since is None else monotonic() - since
+
+    @property
+    def hangs(self) -> bool:
+        """Whether that is longer than it may take."""
+        return self.busy > PATIENCE
+
+    @property
+    def _over(self) -> bool:
+        """Whether an error is none: all was shut down under our feet."""
+        return self._abandoned or not self._context.ok()
+
+    def _work(self) -> None:
+        # A batch's masks come out together, after the last; by turns the first need not wait.
+        while (frames := self._queue.take(together=self._batched())) is not None:
+            self._busy_since = monotonic()
+            try:
+                self._answer(frames)
+            except Exception as error:
+                if self._over:
+                    return
+                for name in frames:
+                    self._cameras[name].drop(brief(error), explain(error))
+            self._busy_since = None
+
+    def _batched(self) -> bool:
+        ladder = self._settings().ladder
+        return ladder is not None and ladder.rungs[0].segmenter.batched
+
+    def _answer(self, frames: Mapping[str, Frame]) -> None:
+        """Answer one frame of each of some cameras, or count why not."""
+        settings = self._settings()
+        limit = settings.values['max_age_ms'] / 1e3
+        images = {}
+        for name, frame in frames.items():
+            camera = self._cameras[name]
+            age = frame.age(self._now())
+            if limit and age > limit:
+                camera.health.too_old(age)
+                continue
+            try:
+                images[name] = camera.read(frame.message)
+            except Exception as error:  # of the image alone
+                camera.drop(brief(error), explain(error))
+        if not images:
+            return
+        if settings.ladder is None:
+            for name in images:
+                self._cameras[name].drop(self._recovery.problem or 'there is no network')
+            return
+        failures = self._attempt(settings, settings.ladder, frames, images)
+        self._recovery.succeeded(images.keys() - failures)
+        if failures and not self._over:
+            reason = brief(next(iter(failures.values())))
+            self._on_failure(settings.ladder, failures, f'the network fails: {reason}')
+
+    def _attempt(
+        self,
+        settings: Settings,
+        ladder: Ladder,
+        frames: Mapping[str, Frame],
+        images: Mapping[str, Image],
+    ) -> dict[str, Exception]:
+        """Answer frames, together if that goes; return what the network failed with, by camera."""
+        try:
+            self._segment(settings, ladder, frames, images)
+        except Exception as error:
+            if len(images) > 1 and not self._over:  # one of them may be to blame
+                failures: dict[str, Exception] = {}
+                for name, image in images.items():
+                    failures |= self._attempt(settings, ladder, frames, {name: image})
+                return failures
+            for name in images:
+                if self._over:
+                    self._cameras[name].health.failed(brief(error))
+                else:
+                    self._cameras[name].drop(brief(error), explain(error))
+            return dict.fromkeys(images, error)
+        return {}
+
+    def _segment(
+        self,
+        settings: Settings,
+        ladder: Ladder,
+        frames: Mapping[str, Frame],
+        images: Mapping[str, Image],
+    ) -> None:
+        """
+        Publish the masks of some cameras' frames, and then what else is heard.
+
+        :raises Exception: whatever the network fails with; then nothing was published.
+        """
+        values = settings.values
+        start = monotonic()
+        deadline = values['deadline_ms'] / 1e3
+        oldest = max(frames[name].age(self._now()) for name in images)
+        rung = ladder.choose(deadline - oldest)
+        segmenter = rung.segmenter
+        outputs = {name: self._cameras[name].outputs.heard() for name in images}
+        heard = set[str]().union(*outputs.values())
+        labels = with_palette(segmenter.labels, values['palette'])
+        opacity = values['overlay_opacity']
+        by_hand = segmenter.device == 'cpu' or not settings.ego_masks.keys().isdisjoint(images)
+        # Of the deepest, as a mask's size must not change with the rung.
+        network_size = ladder.rungs[0].segmenter.input_size
+        results = segmenter.predict(
+            list(images.values()),
+            confidence='confidence' in heard,
+            confidence_threshold=values['confidence_threshold'],
+            output_size=network_size if values['output_size'] == 'network' else None,
+            # A GPU draws as it goes; a CPU lets the mask out first, and knows the ego mask.
+            paint=None if by_hand else paint_for(heard, labels, opacity),
+        )
+        if self._abandoned:
+            raise RuntimeError('the network took too long, and was left alone')
+        seen = dict(zip(images, results, strict=True))
+        published = {}
+        for name, segmentation in seen.items():
+            camera, frame = self._cameras[name], frames[name]
+            try:
+                if name in settings.ego_masks:
+                    settings.ego_masks[name].apply(segmentation.labels, segmentation.confidence)
+                camera.outputs.publish_mask(frame.message.header, segmentation.labels)
+            except Exception as error:
+                if self._over:
+                    return
+                camera.drop(brief(error), explain(error))
+                continue
+            age = frame.age(self._now())
+            camera.health.published(age, 0 < deadline < age, images[name], segmentation)
+            published[name] = segmentation
+        ladder.observe(rung, monotonic() - start)
+        for name, segmentation in published.items():
+            camera = self._cameras[name]
+            try:
+                camera.outputs.publish_others(
+                    outputs[name],
+                    frames[name].message.header,
+                    images[name],
+                    segmentation,
+                    labels,
+                    opacity,
+                    camera.info if frames[name].topic == camera.topic else None,
+                )
+            except Exception as error:
+                if self._over:
+                    return
+                camera.complain(f'mask published, but not all of the rest: {explain(error)}')
+
+    def _now(self) -> int:
+        return self._clock.now().nanoseconds

@@ -1,0 +1,252 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a drive's report that show one camera, or several as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ..images.labels import LabelSet
+from ..images.overlay import colorize, overlay
+from ..metrics.confusion_matrix import ConfusionMatrix
+from ..metrics.latency import percentiles
+from ..reports.dataset_report import confusions, error_map
+from ..reports.page import Figure, legend, Link, number, picture, plot, Section, SPACE
+from ..reports.plots import confusion_plot, iou_plot, latency_plot
+from .drive_plots import CLASSES, frames_a_point, in_view, MEASURES, share_plot, timeline_plot
+from .drive_scores import CameraScores, LOW_CONFIDENCE, SHOWN, Stretch, WorstFrame
+
+STRETCHES = 30
+"""Stretches of low confidence that are shown, the longest ones."""
+
+FLEET_SHOWN = 6
+"""Worst frames of a fleet that are shown of each kind."""
+
+BUDGETS = ((33, '30 frames a second'), (66, '15 frames a second'))
+"""Milliseconds that a frame may take for a camera's usual rates."""
+
+
+class Camera(NamedTuple):
+    """
+    A camera of a drive.
+
+    :param name: drive and topic, as far as they tell it from the others.
+    :param anchor: prefix of its anchors.
+    """
+
+    name: str
+    anchor: str
+    scores: CameraScores
+
+
+def camera_sections(camera: Camera, labels: LabelSet, level: int) -> list[Section]:
+    """
+    Return all that is to be said of one camera that has frames.
+
+    :param level: of the headings.
+    """
+    scores = camera.scores
+    stretches = sorted(scores.low_confidence(), key=lambda s: s.first - s.last)
+    shown = sorted(stretches[:STRETCHES])
+    return [
+        _timeline_section(camera, shown, len(stretches), level),
+        *_stretch_section(camera, shown, len(stretches), level),
+        *worst_sections([camera], labels, level, linked=True),
+        _share_section(scores, labels, level),
+        *class_sections([scores], labels, level),
+        *latency_sections([scores], level),
+    ]
+
+
+def _timeline_section(
+    camera: Camera, stretches: Sequence[Stretch], total: int, level: int
+) -> Section:
+    text = (
+        'The worst frames have numbers that lead to their pictures.'
+        if any(camera.scores.worst(measure) for measure in MEASURES)
+        else ''
+    )
+    if stretches:
+        which = (
+            'Stretches' if total == len(stretches) else f'The {len(stretches)} longest stretches'
+        )
+        text += f' {which} of low confidence are shaded.'
+    size = frames_a_point(len(camera.scores.stamps))
+    if size > 1:
+        text += (
+            f' A point stands for {size} frames: the line is their mean, the band reaches from '
+            'their lowest to their highest.'
+        )
+    figure = plot(
+        timeline_plot(camera.scores, stretches, camera.anchor), 'scores and latency over time'
+    )
+    return Section('When did it go well, and when not?', text.strip(), [figure], level=level)
+
+
+def _stretch_section(
+    camera: Camera, stretches: Sequence[Stretch], total: int, level: int
+) -> list[Section]:
+    if not stretches:
+        return []
+    seconds = camera.scores.seconds()
+    rows = [
+        (
+            Link(_seconds(seconds[first]), f'{camera.anchor}-stretch-{n}'),
+            _seconds(seconds[last]),
+            f'{last - first + 1:,}',
+            number(confidence),
+        )
+        for n, (first, last, confidence) in enumerate(stretches, 1)
+    ]
+    text = f'Here the mean probability of the winning classes stays below {LOW_CONFIDENCE:g}.'
+    if total > len(stretches):
+        text += f' Of {total} stretches, the {len(stretches)} longest.'
+    head = ('from', 'to', 'frames', 'mean confidence')
+    return [Section('Where was the network unsure?', text, table=rows, head=head, level=level)]
+
+
+def _share_section(scores: CameraScores, labels: LabelSet, level: int) -> Section:
+    text = (
+        'Above: the share of the picture that each class takes. Below: the same, a row a class, '
+        'on a scale on which small classes are seen, too (white is none, dark is all); the '
+        'figures are means.'
+    )
+    if (seen := len(in_view(scores))) > CLASSES:
+        text += f' Of {seen} classes the {CLASSES} largest have rows; grey is the rest.'
+    figure = plot(share_plot(scores, labels), 'share of each class over time')
+    return Section('What was in view?', text, [figure], level=level)
+
+
+WORST = {
+    'miou': (
+        'Which frames were seen worst?',
+        'By their own mean IoU. Errors are red; black is what the ground truth leaves out.',
+    ),
+    'confidence': (
+        'Which frames was the network least sure of?',
+        'By the mean probability of the winning classes.',
+    ),
+    'flicker': (
+        'Where do the labels flicker?',
+        "By the share of pixels whose label is another than the frame before's, moved along.",
+    ),
+}
+
+
+def worst_sections(
+    cameras: Sequence[Camera], labels: LabelSet, level: int, linked: bool
+) -> list[Section]:
+    """
+    Return the worst frames of each kind, of all these cameras together.
+
+    :param linked: whether there is a time line that knows them.
+    """
+    sections = []
+    for measure, (title, text) in WORST.items():
+        found = [
+            (frame, camera, n)
+            for camera in cameras
+            for n, frame in enumerate(camera.scores.worst(measure), 1)
+        ]
+        sign = -1 if measure == 'flicker' else 1
+        found.sort(key=lambda f: sign * f[0].value)
+        if not found:
+            continue
+        found = found[: SHOWN if linked else FLEET_SHOWN]
+        truth = any(frame.truth is not None for frame, _, _ in found)
+        figures: list[Figure] = []
+        shown: set[int] = set()
+        for rank, (frame, camera, n) in enumerate(found, 1):
+            anchor = f'{camera.anchor}-{measure}-{n}'
+            when = f'at{SPACE}{_seconds(camera.scores.seconds()[frame.place])}'
+            form = '.2%' if measure == 'flicker' else '.3f'
+            caption = f'{rank}: {MEASURES[measure]} {frame.value:{form}}'
+            if linked:
+                link = Link(when, f'{anchor}-time')
+            else:
+                caption, link = f'{caption}, {camera.name}, {when}', None
+            first = picture(frame.image, caption, anchor, link)
+            figures += [first, *_frame_figures(frame, labels, truth)]
+            shown.update(np.unique(frame.predicted).tolist())
+            shown.update([] if frame.truth is None else np.unique(frame.truth).tolist())
+        colors = [entry for i, entry in enumerate(legend(labels)) if i in shown]
+        columns = 4 if truth else 2
+        sections.append(Section(title, text, figures, colors, columns=columns, level=level))
+    return sections
+
+
+def _frame_figures(frame: WorstFrame, labels: LabelSet, truth: bool) -> list[Figure]:
+    """
+    Return what belongs beside a frame's image.
+
+    :param truth: whether there is a column for ground truth, be it empty.
+    """
+    if not truth:
+        laid_over = overlay(frame.image, frame.predicted, labels.palette)
+        return [picture(laid_over, 'prediction, laid over')]
+    predicted = picture(colorize(frame.predicted, labels.palette), 'prediction')
+    if frame.truth is None:
+        return [predicted, Figure(), Figure()]
+    folded = (cv2.LUT(ids, frame.common.predicted) for ids in (frame.truth, frame.predicted))
+    return [
+        predicted,
+        picture(colorize(frame.truth, labels.palette), 'ground truth'),
+        picture(error_map(frame.image, *folded), 'errors'),
+    ]
+
+
+def _seconds(seconds: float) -> str:
+    """Return them as text that no line breaks."""
+    return f'{seconds:.1f}{SPACE}s'
+
+
+# Classes and latency, of one camera or of all
+
+
+def class_sections(cameras: Sequence[CameraScores], labels: LabelSet, level: int) -> list[Section]:
+    """Return which classes these cameras see well; nothing without labels of one class list."""
+    scored = [camera for camera in cameras if camera.labelled]
+    if len({camera.common.labels.names for camera in scored}) != 1:
+        return []
+    labels = scored[0].common.drawn(labels)
+    matrix = ConfusionMatrix(len(labels))
+    for camera in scored:
+        matrix.counts += camera.matrix.counts
+    iou = dict(zip(labels.names, matrix.iou().tolist()))
+    return [
+        Section(
+            'Which classes are seen well?',
+            'Intersection over union (IoU) of all labelled pixels; 1 is perfect.',
+            [plot(iou_plot(iou, labels), 'IoU of each class')],
+            level=level,
+        ),
+        Section(
+            'What is taken for what?',
+            "Each row: where a class's pixels went, in percent of them.",
+            [plot(confusion_plot(matrix.counts, labels), 'confusions of classes')],
+            level=level,
+        ),
+        Section(
+            'The most frequent confusions',
+            head=('is', 'is taken for', 'of its pixels', 'of all errors', 'pixels'),
+            table=confusions(matrix.counts, labels),
+            level=level,
+        ),
+    ]
+
+
+def latency_sections(cameras: Sequence[CameraScores], level: int) -> list[Section]:
+    """Return how long frames took, of these cameras together; one of them has frames."""
+    times = np.array([ms for camera in cameras for ms in camera.latency_ms])
+    marks = {name: ms for name, ms in percentiles(times.tolist()).items() if ms is not None}
+    shares = [f'{np.mean(times <= ms):.1%} within {ms} ms ({rate})' for ms, rate in BUDGETS]
+    text = (
+        f'From the image in memory to its labels. Of all frames, {" and ".join(shares)}. The '
+        f'slowest took {times.max():.1f} ms.'
+    )
+    figure = plot(latency_plot(times.tolist(), marks), 'how many frames took how long')
+    return [Section('How long did a frame take?', text, [figure], level=level)]

@@ -1,0 +1,93 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the report of a live node draws: age, rate and gaps over time."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure as Plot
+import numpy as np
+from numpy.typing import NDArray
+
+from ...reports.plots import ACCENT, canvas, FAINT, plain, WRONG
+
+POINTS = 3000
+"""Above this many a plot holds them as pixels: as vectors they would make the page slow."""
+
+BINS = 120
+"""Steps of the rate at most."""
+
+Times = NDArray[np.int64]
+
+
+def age_plot(played: Times, age_ms: NDArray[np.float64]) -> Plot:
+    """
+    Draw the age of each mask over the time when its image was played.
+
+    :param played: in nanoseconds.
+    :param age_ms: nan where no mask came.
+    """
+    drawing = canvas(9, 2.8)
+    axes = drawing.subplots()
+    plain(axes)
+    seconds = (played - played[0]) / 1e9
+    many = len(played) > POINTS
+    dropped = np.isnan(age_ms)
+    axes.plot(
+        seconds[~dropped], age_ms[~dropped], '.-', color=ACCENT, lw=0.5, ms=4, rasterized=many
+    )
+    missed = seconds[dropped]
+    axes.set(xlabel='seconds since the first image', ylabel='age, ms', ylim=(0, None))
+    if len(missed):
+        label = f'{len(missed)} dropped'
+        axes.plot(
+            missed, np.zeros(len(missed)), 'x', color=WRONG, ms=5, label=label, rasterized=many,
+            clip_on=False,
+        )  # fmt: skip
+        axes.legend(loc='lower right', bbox_to_anchor=(1, 1), frameon=False)
+    return drawing
+
+
+def rate_plot(played: Times, received: Times) -> Plot:
+    """
+    Draw how many images were played and how many masks came, a second.
+
+    :param played: in nanoseconds, as ``received``, which is 0 where no mask came.
+    """
+    drawing = canvas(9, 2.4)
+    axes = drawing.subplots()
+    plain(axes)
+    seconds = (played - played[0]) / 1e9
+    # Each step holds several images, or the rate would be one of the steps, not of the images.
+    steps = min(BINS, max(1, len(played) // 5))
+    edges = np.linspace(0, max(seconds[-1], 1e-3) * (1 + 1e-9), steps + 1)
+    for chosen, name, color in (
+        (np.ones(len(played), bool), 'images played', FAINT),
+        (received > 0, 'of these with a mask', ACCENT),
+    ):
+        counts, _ = np.histogram(seconds[chosen], edges)
+        axes.stairs(counts / np.diff(edges), edges, label=name, color=color, baseline=None, lw=1.5)
+    axes.set(xlabel='seconds since the first image', ylabel='a second', ylim=(0, None))
+    axes.legend(loc='lower right', bbox_to_anchor=(1, 1), frameon=False, ncols=2)
+    return drawing
+
+
+def longest_gaps(
+    played: Times, received: Times, begin: Times, end: Times, count: int
+) -> list[tuple[str, ...]]:
+    """
+    Return the longest times without a mask as a table's rows, the longest first.
+
+    :param begin: of each gap in nanoseconds, as ``end``, ``played`` and ``received``.
+    :returns: when it began after the first image, how long it was, images dropped in it.
+    """
+    rows: list[tuple[str, ...]] = []
+    for i in np.argsort(begin - end, kind='stable')[:count]:
+        dropped = (played >= begin[i]) & (played <= end[i]) & (received == 0)
+        rows.append(
+            (
+                f'{(begin[i] - played[0]) / 1e9:.1f} s',
+                f'{(end[i] - begin[i]) / 1e6:.0f} ms',
+                f'{dropped.sum()}',
+            )
+        )
+    return rows

@@ -1,0 +1,110 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a running node: how old its masks were, how many came, and what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...reports.page import Figure, legend, number, picture, plot, Section, write_report
+from ...reports.plots import iou_plot, latency_plot
+from .live_evaluation import Answers, LiveEvaluation
+from .live_plots import age_plot, longest_gaps, rate_plot
+
+GAPS = 5
+"""Longest gaps that the report lists."""
+
+
+def write_live_report(
+    path: str | Path, title: str, subtitle: str, evaluation: LiveEvaluation, answers: Answers
+) -> None:
+    """
+    Write the figures, plots and some frames as an HTML page.
+
+    :raises OSError: it cannot be written.
+    """
+    timing, scores = answers.timing(), evaluation.scores()
+    age = timing['age_ms']
+    share = timing['frames_out'] / max(1, timing['frames_in'])
+    facts = [
+        ('images played', timing['frames_in']),
+        ('masks received', f'{timing["frames_out"]} ({share:.1%})'),
+        ('median age of a mask', f'{number(age["p50"], ".0f")} ms'),
+        ('95th percentile', f'{number(age["p95"], ".0f")} ms'),
+        ('masks a second', number(timing['rate_hz'], '.1f')),
+        ('longest gap', f'{number(timing["longest_gap_ms"], ".0f")} ms'),
+    ]
+    sections = [_pictures(evaluation), *_timing_sections(answers)]
+    if scores['miou'] is not None:
+        facts.append(('mean IoU', f'{scores["miou"]:.3f}'))
+        drawing = iou_plot(scores['iou'], evaluation.common.drawn(evaluation.labels))
+        sections.append(
+            Section(
+                'Which classes are seen well?',
+                "Intersection over union with the drive's labels; 1 is perfect.",
+                [plot(drawing, 'intersection over union of each class')],
+            )
+        )
+    write_report(path, title, subtitle, facts, sections)
+
+
+def _pictures(evaluation: LiveEvaluation) -> Section:
+    """Return the part of a report that shows frames, each in a row."""
+    kinds = list(dict.fromkeys(kind for images in evaluation.shown.values() for kind in images))
+    figures = [
+        picture(images[kind], f'{kind}, {(stamp - evaluation.stamps[0]) / 1e9:.1f} s')
+        if kind in images
+        else Figure()
+        for stamp, images in evaluation.shown.items()
+        if images
+        for kind in kinds
+    ]
+    return Section(
+        'What came back',
+        'As a subscriber in another process received it.',
+        figures,
+        legend(evaluation.labels),
+        columns=max(2, len(kinds)),
+    )
+
+
+def _timing_sections(answers: Answers) -> list[Section]:
+    """Return the parts of a report on age, gaps and rate; none where no mask came."""
+    if not answers.answered.any():
+        return []
+    ages = answers.age_ms[answers.answered]
+    marks = {'median': np.median(ages), '95 %': np.percentile(ages, 95)}
+    rows = longest_gaps(answers.played, answers.received, *answers.gaps(), GAPS)
+    return [
+        Section(
+            'How old was a mask when it came?',
+            'From the moment its image was played to the arrival of the mask, transport both ways '
+            'included.',
+            [
+                plot(
+                    age_plot(answers.played, answers.age_ms),
+                    'age of each mask over time',
+                ),
+                plot(latency_plot(ages.tolist(), marks), 'how many masks had which age'),
+            ],
+            columns=1,
+        ),
+        Section(
+            'How many masks a second?',
+            'The space below the line of the images is what was dropped.',
+            [
+                plot(
+                    rate_plot(answers.played, answers.received),
+                    'images and masks a second over time',
+                )
+            ],
+        ),
+        Section(
+            'Where were the longest gaps?',
+            'A planner has to get by that long without a new mask.',
+            head=('after', 'without a mask', 'images dropped'),
+            table=rows,
+        ),
+    ]

@@ -1,0 +1,157 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of several results side by side: accuracy against latency, and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure as Plot
+from matplotlib.ticker import LogLocator, NullFormatter
+import numpy as np
+
+from .comparison_table import best, figures_table, machines_differ, pareto_front, Row
+from .page import number, plot, Section, write_report
+from .plots import ACCENT, canvas, FAINT, INK, LINE, literal, plain
+
+WIDE = 5
+"""Times the lowest latency, beyond which the highest one needs a logarithmic axis."""
+
+# Okabe and Ito's colours, which colour-blind people tell apart, and shapes besides.
+COLORS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000', '#b8a900')
+SHAPES = 'osD^vP*X'
+
+
+def write_comparison_report(
+    path: str | Path, title: str, rows: Sequence[Row], warnings: Sequence[str]
+) -> None:
+    """
+    Write results side by side as one HTML page.
+
+    :param warnings: what speaks against comparing them.
+    :raises OSError: it cannot be written.
+    """
+    sections = []
+    if warnings:
+        said = ' '.join(f'{text[0].upper()}{text[1:]}.' for text in warnings)
+        sections.append(Section('Do they compare?', said, warning=True))
+    points = [r for r in rows if r.miou is not None and r.p50 is not None]
+    if points:
+        text = (
+            'To the left is faster, up is more accurate. Along the line are those that no other '
+            'one beats in both.'
+        )
+        if len(points) < len(rows):
+            text += f' {len(rows) - len(points)} without accuracy or latency are left out.'
+        figure = plot(trade_plot(points), 'mean IoU against latency')
+        sections.append(Section('What does accuracy cost?', text, [figure]))
+    table = figures_table(rows)
+    made = 1 + Row._fields.index('measured_on')
+    figures = [(line[0], *line[made:]) for line in table]
+    sections.append(
+        Section('Which one is the best?', _explained(rows), table=figures[1:], head=figures[0])
+    )
+    sections += _class_sections(rows)
+    settings = [line[:made] for line in table]
+    sections.append(Section('How were they made?', table=settings[1:], head=settings[0]))
+    write_report(path, title, f'{len(rows)} results', _facts(rows), sections)
+
+
+def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return who leads in what."""
+    units = {'miou': ('mean IoU', '.3f', ''), 'flicker': ('flicker', '.2%', ''),
+             'p50': ('median time', '.1f', ' ms')}  # fmt: skip
+    return [
+        (f'{what}: {r.name}', f'{value:{form}}{unit}')
+        for column, value in best(rows).items()
+        if column in units
+        for what, form, unit in [units[column]]
+        for r in rows
+        if getattr(r, column) == value
+    ]
+
+
+def _explained(rows: Sequence[Row]) -> str:
+    text = 'The best value of a column has a star. ' if best(rows) else ''
+    if any(r.ratio is not None for r in rows):
+        text += (
+            'The latency ratio is the median latency divided by that of a fixed network which '
+            'ran in between, so that machines of different speed compare.'
+        )
+    return text
+
+
+def trade_plot(rows: Sequence[Row]) -> Plot:
+    """Draw mean IoU against latency, which is in reference runs if the machines differ."""
+    differ = machines_differ(rows) and all(r.ratio is not None for r in rows)
+    latency = [r.ratio if differ else r.p50 for r in rows]
+    points = [(x, r.miou) for x, r in zip(latency, rows) if x is not None and r.miou is not None]
+    drawing = canvas(9, 4.6)
+    axes = drawing.subplots()
+    plain(axes)
+    front = [points[i] for i in pareto_front(points)]
+    axes.plot(*zip(*front), drawstyle='steps-post', color=ACCENT, lw=1.5, zorder=1)
+    for (x, y), r in zip(points, rows):
+        color = ACCENT if (x, y) in front else FAINT
+        axes.plot(x, y, 'o', ms=9, color=color, mec='white', zorder=2)
+        axes.annotate(
+            literal(r.name), (x, y), (8, 5), textcoords='offset points', color=INK, zorder=3
+        )
+    what = 'runs of the reference network' if differ else 'milliseconds'
+    axes.set(xlabel=f'median latency a frame, {what}', ylabel='mean IoU')
+    axes.margins(0.15)
+    times = [x for x, _ in points]
+    if max(times) > WIDE * min(times) > 0:
+        axes.set_xscale('log')
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, None)
+    return drawing
+
+
+def _class_sections(rows: Sequence[Row]) -> list[Section]:
+    scored = [r for r in rows if r.iou]
+    if not scored:
+        return []
+    classes = list(scored[0].iou)
+    same = [r for r in scored if list(r.iou) == classes]
+    if len(same) < 2:
+        return []
+    text = 'Intersection over union of each class; 1 is perfect.'
+    if len(same) < len(scored):
+        text += f' Only results with the classes of {same[0].name}.'
+    return [
+        Section(
+            'Which classes differ?',
+            text,
+            [plot(classes_plot(same), 'IoU of each class in each result')],
+            table=[(name, *(number(r.iou[name]) for r in same)) for name in classes],
+            head=('class', *(r.name for r in same)),
+        )
+    ]
+
+
+def classes_plot(rows: Sequence[Row]) -> Plot:
+    """Draw each class's IoU as a dot for each result; all have the same classes."""
+    classes = list(rows[0].iou)
+    drawing = canvas(9, 0.3 * len(classes) + 1.1)
+    axes = drawing.subplots()
+    plain(axes)
+    for y, name in enumerate(classes):
+        values = [value for r in rows if (value := r.iou[name]) is not None]
+        if values:
+            axes.plot((min(values), max(values)), (y, y), color=LINE, lw=4, zorder=1)
+    for i, r in enumerate(rows):
+        # A legend leaves out names that start with an underscore, but for the space.
+        axes.plot(
+            [np.nan if value is None else value for value in r.iou.values()], range(len(classes)),
+            SHAPES[i % len(SHAPES)], color=COLORS[i % len(COLORS)], ms=7, mec='white', mew=0.6,
+            label=f' {literal(r.name)}', zorder=2,
+        )  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(len(classes) - 0.4, -0.6))
+    axes.set_yticks(range(len(classes)), [literal(name) for name in classes])
+    drawing.legend(loc='lower left', bbox_to_anchor=(0.1, 0.98), ncol=4, frameon=False)
+    return drawing

@@ -1,0 +1,168 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results of several networks side by side, as rows: which is the better, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .comparison import check_kind, known, latency_ratio, REPLAY, Result
+from .page import number
+
+EVALUATE = ('dataset', 'images', 'miou', 'iou')
+"""What tells one of ``evaluate``."""
+
+
+class Row(NamedTuple):
+    """
+    What a result says of one network.
+
+    :param name: of its file.
+    :param measured_on: drives or data set, and how many frames of each.
+    :param ratio: median latency in runs of the reference network.
+    """
+
+    name: str
+    model: str
+    input_size: str
+    precision: str
+    device: str
+    measured_on: str
+    miou: float | None
+    flicker: float | None
+    confidence: float | None
+    p50: float | None
+    p95: float | None
+    fps: float | None
+    ratio: float | None
+    reference_ms: float | None
+    iou: Mapping[str, float | None]
+
+
+def row(result: Result, name: str, source: str) -> Row:
+    """
+    Return a result of ``replay`` or ``evaluate`` as a row.
+
+    :param source: what to call it in an error.
+    :raises ValueError: it is neither.
+    """
+    if not all(key in result for key in EVALUATE):
+        check_kind(result, source, REPLAY, 'replay (or evaluate)')
+    size = result.get('input_size') or ()
+    latency = result.get('latency_ms') or {}
+    figures = {key: known(result.get(key)) for key in ('miou', 'flicker', 'confidence', 'fps')}
+    return Row(
+        name=name,
+        model=Path(str(result.get('model', '–'))).name,
+        input_size='x'.join(str(side) for side in reversed(size)) or '–',
+        precision=str(result.get('precision', '–')),
+        device=str(result.get('device', '–')),
+        measured_on=_measured_on(result),
+        **figures,
+        p50=known(latency.get('p50')),
+        p95=known(latency.get('p95')),
+        ratio=latency_ratio(result),
+        reference_ms=known(result.get('reference_ms')),
+        iou={name: known(value) for name, value in (result.get('iou') or {}).items()},
+    )
+
+
+def _measured_on(result: Result) -> str:
+    if 'dataset' in result:
+        split = f' {result["split"]}' if result.get('split') else ''
+        return f'{result["dataset"]}{split}, {result["images"]} images'
+    drives = result['drives']
+    name = Path(str(drives[0]['bag'])).name if len(drives) == 1 else f'{len(drives)} drives'
+    return f'{name}, {result["frames_in"]} frames'
+
+
+COLUMNS = {
+    'miou': ('mIoU', '.4f'),
+    'flicker': ('flicker', '.4f'),
+    'confidence': ('confidence', '.3f'),
+    'p50': ('p50 ms', '.1f'),
+    'p95': ('p95 ms', '.1f'),
+    'fps': ('fps', '.1f'),
+    'ratio': ('latency ratio', '.3f'),
+}
+"""The columns of figures: what each is called, and how it is written."""
+
+SAME_SPEED = 0.15
+"""By how much of itself the reference's time may differ between machines of one speed."""
+
+BETTER = {'miou': max, 'flicker': min, 'p50': min, 'p95': min, 'fps': max, 'ratio': min}
+"""Of which column which value is the best; confidence is no merit."""
+
+
+def best(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the best value of each column of which several results have one."""
+    found = {}
+    for column, choose in BETTER.items():
+        values = [value for r in rows if (value := getattr(r, column)) is not None]
+        if len(values) > 1:
+            found[column] = choose(values)
+    return found
+
+
+def figures_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return headings and results as lines of cells; a column's best value has a star."""
+    winners = best(rows)
+    made = Row._fields[: Row._fields.index('miou')]
+    lines = [(*(name.replace('_', ' ') for name in made), *(name for name, _ in COLUMNS.values()))]
+    for r in rows:
+        cells = [str(getattr(r, name)) for name in made]
+        for column, (_, form) in COLUMNS.items():
+            value = getattr(r, column)
+            star = '*' if value is not None and value == winners.get(column) else ''
+            cells.append(number(value, form) + star)
+        lines.append(tuple(cells))
+    return lines
+
+
+def machines_differ(rows: Sequence[Row]) -> bool:
+    """Return whether the reference network says that the machines were not equally fast."""
+    times = [r.reference_ms for r in rows if r.reference_ms is not None]
+    return bool(times) and max(times) > (1 + SAME_SPEED) * min(times)
+
+
+def warnings(rows: Sequence[Row]) -> list[str]:
+    """Return what speaks against comparing the results."""
+    said = []
+    places = dict.fromkeys(r.measured_on for r in rows)
+    if len(places) > 1:
+        said.append(
+            f'measured on different images ({"; ".join(places)}): mIoU, flicker and confidence do '
+            'not compare'
+        )
+    if machines_differ(rows):
+        said.append(
+            'the machines were not equally fast, or one was busy: compare the latency ratio, not '
+            'milliseconds and fps'
+        )
+    return said
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """
+    Return which points no other one beats in both, by rising latency.
+
+    :param points: (latency, mIoU) of each.
+    """
+    front: list[int] = []
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if not front or points[i][1] > points[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def unique_names(paths: Sequence[str]) -> list[str]:
+    """Return each file's name without its ending; with the folder, and a number, if need be."""
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [f'{Path(path).resolve().parent.name}/{Path(path).stem}' for path in paths]
+    return [
+        name if names.count(name) == 1 else f'{name} ({names[:i].count(name) + 1})'
+        for i, name in enumerate(names)
+    ]

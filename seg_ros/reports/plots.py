@@ -1,0 +1,139 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plots that several reports share: scores by class, confusions, latencies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Plot
+from matplotlib.ticker import MaxNLocator
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images.labels import LabelSet, Palette
+
+READABLE = 24
+"""Classes up to which a cell of the confusion matrix has room for its figure."""
+
+INK, FAINT, LINE, ACCENT, WRONG = '#1c2330', '#475467', '#d8dde6', '#0b57d0', '#b42318'
+"""The colours of the reports' texts."""
+
+
+def canvas(width: float, height: float) -> Plot:
+    """Return an empty plot of so many inches, which its parts fill; 9 are as wide as the page."""
+    return Plot(figsize=(width, height), layout='constrained')
+
+
+def plain(axes: Axes) -> None:
+    """Take the frame from a plot, but for its axes, and lay a faint grid behind it."""
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(color=LINE, lw=0.6)
+    axes.set_axisbelow(True)
+
+
+def literal(name: str) -> str:
+    """Return a name such that matplotlib takes no part of it for a formula."""
+    return name.replace('$', r'\$')
+
+
+def fractions(palette: Palette) -> list[tuple[float, ...]]:
+    """Return colours as matplotlib has them, 0 to 1."""
+    return [tuple(c / 255 for c in color) for color in palette]
+
+
+def iou_plot(
+    iou: Mapping[str, float], labels: LabelSet, boundary: Mapping[str, float] | None = None
+) -> Plot:
+    """
+    Draw the IoU of each class as a bar.
+
+    :param boundary: F-scores of the outlines, drawn as dots.
+    """
+    drawing = canvas(9, 0.3 * len(iou) + 0.8)
+    axes = drawing.subplots()
+    plain(axes)
+    axes.grid(visible=False, axis='y')
+    axes.barh(
+        list(iou), np.nan_to_num([*iou.values()]), 0.72,
+        color=fractions(labels.palette), edgecolor='#0006', lw=0.8,
+    )  # fmt: skip
+    columns = [(1.06, 'IoU', iou)]
+    if boundary:
+        axes.plot(list(boundary.values()), list(boundary), 'o', color='white', mec=INK, ms=5)
+        columns.append((1.13, 'F', boundary))
+    for x, heading, scores in columns:
+        axes.text(x, -1, heading, ha='right', va='center', color=FAINT)
+        for y, score in enumerate(scores.values()):
+            text = '–' if isnan(score) else f'{score:.2f}'
+            axes.text(x, y, text, ha='right', va='center')
+    axes.set(xlim=(0, 1), ylim=(len(iou) - 0.4, -0.6))
+    return drawing
+
+
+def confusion_plot(counts: NDArray[np.int64], labels: LabelSet) -> Plot:
+    """
+    Draw where each true class's pixels went, as shares of them.
+
+    :param counts: int64 (C, C + 1), as :class:`ConfusionMatrix` has them.
+    """
+    classes = len(labels)
+    totals = counts.sum(1, keepdims=True)
+    shares = counts[:, :classes] / np.where(totals == 0, np.nan, totals)
+    readable = classes <= READABLE
+    side = max(5.0, (0.45 if readable else 0.16) * classes)
+    drawing = canvas(side + 1.5, side)
+    axes = drawing.subplots()
+    # Beyond some number of classes vectors would make the page slow.
+    mesh = axes.pcolormesh(shares, cmap='Blues', vmin=0, vmax=1, rasterized=not readable)
+    axes.set_facecolor('#e3e7ee')
+    axes.set(xlabel='predicted', ylabel='ground truth', aspect='equal')
+    axes.invert_yaxis()
+    places = np.arange(classes) + 0.5
+    size = 9 if readable else 6
+    names = [literal(name) for name in labels.names]
+    axes.set_xticks(places, names, rotation=90, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
+    if readable:
+        for (y, x), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                axes.text(
+                    x + 0.5, y + 0.5, f'{100 * share:.0f}', fontsize=8, ha='center', va='center',
+                    color='white' if share > 0.6 else INK,
+                )  # fmt: skip
+    drawing.colorbar(mesh, shrink=0.6, format=lambda share, _: f'{share:.0%}')
+    return drawing
+
+
+def latency_plot(milliseconds: Sequence[float], marked: Mapping[str, float]) -> Plot:
+    """
+    Draw how often a frame took how long.
+
+    The last bar holds all that took longer than twice the highest mark.
+
+    :param marked: values to mark, by name.
+    """
+    values = np.asarray(milliseconds, float)
+    end = min(values.max(), 2 * max(marked.values()))
+    start = min(values.min(), end)
+    if end - start < 1e-9:
+        start, end = start - 0.5, end + 0.5
+    drawing = canvas(9, 2.8)
+    axes = drawing.subplots()
+    plain(axes)
+    axes.grid(visible=False, axis='x')
+    bins = np.linspace(start, end, 1 + min(60, max(10, round(2 * len(values) ** 0.5))))
+    axes.hist(
+        np.clip(values, start, end), bins.tolist(), color='#8db4f2', edgecolor='white', lw=0.5
+    )
+    axes.set(xlabel='milliseconds a frame', ylabel='frames', xlim=(start, end))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    for height, (name, value) in zip((1.02, 1.1, 1.18), marked.items()):
+        axes.axvline(value, color=INK, lw=1.2, dashes=(4, 2))
+        axes.text(
+            value, height, f'{name} {value:.1f} ms', transform=axes.get_xaxis_transform(),
+            ha='center', va='bottom',
+        )  # fmt: skip
+    return drawing

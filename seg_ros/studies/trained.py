@@ -1,0 +1,197 @@
+# Copyright 2026 seg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The trainings behind a study's rows, each made once for all studies of a folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from hashlib import sha256
+import json
+from pathlib import Path
+from typing import Any
+
+from ..datasets.catalog import open_dataset
+from ..datasets.dataset import read_ahead
+from ..images.files import write_atomically
+from ..inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..inference.segmenter import Segmenter
+from ..metrics.evaluate import evaluate
+from ..models.cascade import Cascade
+from ..pruning.compression import prune
+from ..training.config import Recipe
+from ..training.loop import Training
+from .study_rows import Row
+
+RESULT = 'result.json'
+SCALES = (0.75, 1.5)
+"""Of an image in training, as a part of what fits into the crop."""
+
+FINE_TUNING = 0.5
+"""Of the schedule's epochs and of its rate, for what is pruned."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """
+    How all rows are trained, and where.
+
+    :param dataset: a name of :data:`seg_ros.datasets.catalog.DATASETS`, which has the splits
+        ``train`` and ``val``.
+    :param root: its folder.
+    :param epochs: of each training.
+    :param crop: (height, width) of a training image, and of what is scored. It holds about the
+        whole image, as in the papers, so that networks which look at an image's mean see in
+        training what they see in use.
+    :param out: the folder that holds one of each training.
+    :param device: ``cpu``, ``cuda`` or ``cuda:N``.
+    :param resume: whether to go on with a training that was interrupted.
+    """
+
+    dataset: str
+    root: str
+    epochs: int
+    crop: tuple[int, int]
+    out: Path
+    device: str = 'cpu'
+    resume: bool = False
+
+    def recipe(self, row: Row, seed: int) -> Recipe:
+        """
+        Return the recipe of a row.
+
+        :raises ValueError: the schedule is not one that a training can have.
+        """
+        short = FINE_TUNING if row.pruned_from else 1
+        return Recipe(**{
+            'network': {key: value for key, value in row.network.items() if key != 'exit'},
+            'dataset': self.dataset,
+            'root': self.root,
+            'input_size': self.crop,
+            'crop': self.crop,
+            'scale': tuple(each * self._fit for each in SCALES),
+            'epochs': max(1, round(short * self.epochs)),
+            'learning_rate': short * 1e-3,
+            'warm_up': 0.05,
+            'validate_every': self.epochs,
+            'seed': seed,
+            **row.recipe,
+        })  # fmt: skip
+
+    @cached_property
+    def _fit(self) -> float:
+        """The factor by which an image fits into a crop."""
+        height, width = open_dataset(self.dataset, self.root, 'train')[0][1].shape
+        return min(self.crop[0] / height, self.crop[1] / width)
+
+    @cached_property
+    def data(self) -> str:
+        """Return what tells this data from other data of its name: classes, counts, samples."""
+        digest = sha256()
+        for split in ('train', 'val'):
+            images = open_dataset(self.dataset, self.root, split)
+            digest.update(repr((images.labels.names, len(images))).encode())
+            for index in (0, len(images) // 2, len(images) - 1):
+                for array in images[index]:
+                    digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def folder_of(schedule: Schedule, row: Row, seed: int) -> Path:
+    """
+    Return the folder of a training, named by what tells its recipe from others.
+
+    Two rows with the same recipe have the same folder, whatever study they are of.
+    """
+    recipe = schedule.recipe(row, seed)
+    changes = {**recipe.network, **row.recipe, 'seed': seed}
+    name = changes.pop('name') + '-pruned' * bool(row.pruned_from)
+    told = {
+        f.name: value
+        for f in fields(Recipe)
+        if f.name != 'root' and (value := getattr(recipe, f.name)) != f.default
+    }
+    content = json.dumps([told, dict(row.pruned_from)], sort_keys=True, default=list)
+    parts = [name, *(f'{key}={value:.4g}' if isinstance(value, float) else f'{key}={value}'
+                     for key, value in changes.items())]  # fmt: skip
+    return schedule.out / f'{",".join(parts)}-{sha256(content.encode()).hexdigest()[:8]}'
+
+
+def score(schedule: Schedule, row: Row, seed: int) -> float:
+    """
+    Return the mIoU of a row on ``val``, of what was trained before or is trained now.
+
+    :raises ValueError: its training was interrupted, and is not to be gone on with.
+    :raises seg_ros.datasets.dataset.DatasetError: see :class:`seg_ros.training.loop.Training`.
+    """
+    folder = _trained(schedule, row, seed)
+    told = json.loads((folder / RESULT).read_text(encoding='utf-8'))
+    leaves = row.network.get('exit', '')
+    if leaves not in told['miou']:
+        checkpoint = load_checkpoint(folder / 'best.safetensors')
+        assert isinstance(checkpoint.network, Cascade)
+        told['miou'][leaves] = _miou(
+            replace(checkpoint, network=checkpoint.network.ending(leaves)), schedule
+        )
+        _write(folder, told)
+    return float(told['miou'][leaves])
+
+
+def _trained(schedule: Schedule, row: Row, seed: int) -> Path:
+    """Return the folder of a row's training, which is over."""
+    folder = folder_of(schedule, row, seed)
+    if (folder / RESULT).exists():
+        if json.loads((folder / RESULT).read_text(encoding='utf-8'))['data'] != schedule.data:
+            raise ValueError(
+                f'{folder}: expected a training on {schedule.root or "sample drives"}; found one '
+                'on other data. Choose another folder (--out)'
+            )
+        return folder
+    if (folder / 'last.pt').exists() and not schedule.resume:
+        raise ValueError(
+            f'{folder}: expected a training that is over, or none; found one that was '
+            'interrupted. Go on with it (--resume), or choose another folder (--out)'
+        )
+    recipe = schedule.recipe(row, seed)
+    if row.pruned_from:
+        recipe = replace(recipe, pretrained=str(_pruned(schedule, row, seed, folder)))
+    training = Training(recipe, folder, schedule.device)
+    if schedule.resume:
+        training.resume()
+    result = training.run()
+    _write(folder, {'miou': {'': result['miou']}, 'data': schedule.data})
+    (folder / 'last.pt').unlink(
+        missing_ok=True
+    )  # several times the weights, and nobody goes on from it
+    return folder
+
+
+def _pruned(schedule: Schedule, row: Row, seed: int, folder: Path) -> Path:
+    """Return a file of the weights that a pruned row starts from."""
+    whole = _trained(schedule, Row(row.label, row.pruned_from), seed) / 'best.safetensors'
+    if row.network == row.pruned_from:
+        return whole
+    pruned, checkpoint = folder / 'pruned.safetensors', load_checkpoint(whole)
+    save_checkpoint(pruned, prune(checkpoint, {**checkpoint.architecture, **row.network}))
+    return pruned
+
+
+def _miou(checkpoint: Checkpoint, schedule: Schedule) -> float:
+    images = open_dataset(schedule.dataset, schedule.root, 'val')
+    segmenter = Segmenter(checkpoint, device=schedule.device, backend='torch')
+    return evaluate(segmenter, read_ahead(images, range(len(images)))).miou()
+
+
+def _write(folder: Path, told: dict[str, Any]) -> None:
+    write_atomically(folder / RESULT, f'{json.dumps(told)}\n'.encode())
+
+
+def shared(recipe: Recipe) -> dict[str, Any]:
+    """Return what of a recipe all rows of a study have, and a reader wants to know."""
+    keys = (
+        'dataset', 'splits', 'input_size', 'crop', 'scale', 'jitter', 'batch', 'epochs',
+        'optimizer', 'learning_rate', 'warm_up', 'weight_decay', 'class_weight_power',
+        'precision',
+    )  # fmt: skip
+    everything = asdict(recipe)
+    return {key: everything[key] for key in keys}

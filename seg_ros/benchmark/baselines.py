@@ -122,8 +122,8 @@ class TwoBackbones(SegmentationNetwork):
             conv_bn(32, 32, 3, 2, relu=True),
             conv_bn(32, 64, 3, 2, relu=True),
         )
-        self.fusion24 = Fusion(2048, 512, num_classes)
-        self.fusion12 = Fusion(128, 64, num_classes)
+        self.fusion24 = BackboneFusion(2048, 512, num_classes)
+        self.fusion12 = BackboneFusion(128, 64, num_classes)
         self.head = nn.Conv2d(128, num_classes, 1, bias=False)
         initialise(self)
 
@@ -150,7 +150,7 @@ class TwoBackbones(SegmentationNetwork):
         return features, self.last(features)
 
 
-class Fusion(nn.Module):
+class BackboneFusion(nn.Module):
     """Cascade feature fusion whose auxiliary classifier always runs, behind the convolution."""
 
     def __init__(self, coarse: int, fine: int, num_classes: int) -> None:

@@ -18,7 +18,7 @@ from ..reports.page import number, plot, Section, write_report
 from ..reports.plots import canvas, INK, literal, plain
 from ..reports.text_table import Table
 from .deadline_plot import deadline_plot
-from .rows import Row
+from .rows import BenchmarkRow
 
 WIDE = 10
 """Times the shortest latency, beyond which the longest one needs a logarithmic axis."""
@@ -27,7 +27,7 @@ NAME = 60
 """Letters beside a bar, at most."""
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[BenchmarkRow]) -> Table:
     """Return headings and rows as lines of cells; a column that would be empty is left out."""
     head = (
         'benchmark', 'network', 'backend', 'device', 'precision', 'input', 'image', 'batch',
@@ -90,7 +90,7 @@ def _figure(value: float | None, form: str) -> str:
     return '' if value is None else number(value, form)
 
 
-def latency_plot(rows: Sequence[Row]) -> Plot:
+def latency_plot(rows: Sequence[BenchmarkRow]) -> Plot:
     """
     Draw the median latency of each row of :func:`plotted`, those of a size together.
 
@@ -142,12 +142,12 @@ def _short(milliseconds: float) -> str:
     return f' {milliseconds:.0f}' if milliseconds >= 100 else f' {milliseconds:.3g}'
 
 
-def plotted(rows: Sequence[Row]) -> list[Row]:
+def plotted(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
     """Return the rows that have a latency, but for those of a difference of two."""
     return [row for row in rows if row.benchmark not in ('overlay', 'node') and (row.p50 or 0) > 0]
 
 
-def _name(row: Row) -> str:
+def _name(row: BenchmarkRow) -> str:
     """Return what stands beside a row's bar."""
     parts = [row.network, row.backend, row.precision]
     if row.batch > 1:
@@ -182,7 +182,7 @@ def write_benchmark_report(path: str | Path, found: Mapping[str, Any]) -> None:
     :param found: as :func:`seg_ros.benchmark.rows.read` returns it.
     :raises OSError: it cannot be written.
     """
-    rows: Sequence[Row] = found['results']
+    rows: Sequence[BenchmarkRow] = found['results']
     sections = []
     if trials := found.get('deadlines'):
         figure = plot(deadline_plot(trials), 'ages of the masks over time')

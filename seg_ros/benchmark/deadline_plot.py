@@ -18,7 +18,7 @@ LATEST = 4.0
 
 def deadline_plot(trials: Sequence[Mapping[str, Any]]) -> Plot:
     """
-    Draw the age of each mask over the time when its image was sent, by the rung that made it.
+    Draw the age of each mask over the time when its image was sent, by the point that made it.
 
     The times under load are shaded, the deadline is a line, and crosses are images without a
     mask.
@@ -41,7 +41,7 @@ def deadline_plot(trials: Sequence[Mapping[str, Any]]) -> Plot:
             axes.axvspan(begin, over, color=LINE, alpha=0.6, lw=0)
         axes.axhline(deadline, color=INK, lw=1.2, dashes=(4, 2))
         for name, (marker, color) in looks.items():
-            own = [(t, min(age or 0, end)) for t, age, rung in run['frames'] if rung == name]
+            own = [(t, min(age or 0, end)) for t, age, point in run['frames'] if point == name]
             if own:
                 axes.plot(*zip(*own), marker, color=color, ms=5, clip_on=False)
         axes.set(ylabel='age, ms', ylim=(0, end))

@@ -24,7 +24,7 @@ from .peak import best
 from .peak import measure as measure_peak
 from .peak_memory import peak_memory
 from .power import Power
-from .rows import Row
+from .rows import BenchmarkRow
 
 SECONDS = 0.5
 """That a case runs each time it is its turn, unless a single call takes longer."""
@@ -50,7 +50,7 @@ def measure(
     throughput: bool = True,
     memory: bool = True,
     advance: Callable[[str], None] = lambda _: None,
-) -> tuple[list[Row], dict[str, str], dict[str, Any]]:
+) -> tuple[list[BenchmarkRow], dict[str, str], dict[str, Any]]:
     """
     Measure all cases, in turns.
 
@@ -153,10 +153,10 @@ class _Turns:
         starts, ends, calls = zip(*(thread.result() for thread in running))
         return sum(calls) / (max(ends) - min(starts))
 
-    def rows(self, peak: Mapping[str, Any]) -> list[Row]:
+    def rows(self, peak: Mapping[str, Any]) -> list[BenchmarkRow]:
         """Return what was found: latency, throughput, pictures."""
         case, loaded = self.loaded.case, self.loaded
-        network = Row(
+        network = BenchmarkRow(
             benchmark='baseline' if case.eager else 'engine',
             network=case.network,
             backend=loaded.backend,
@@ -223,7 +223,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return mean(values) if values else None
 
 
-def compared(rows: Sequence[Row]) -> list[Row]:
+def compared(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
     """
     Return the rows of networks with their ratio to the baseline.
 

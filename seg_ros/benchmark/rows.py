@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """
     One thing measured.
 
@@ -75,7 +75,7 @@ class Row:
 
 
 def result(
-    rows: Sequence[Row], command: str, peak: Mapping[str, Any] | None = None, **more: Any
+    rows: Sequence[BenchmarkRow], command: str, peak: Mapping[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
     """
     Return what ``benchmark`` writes as JSON.
@@ -100,10 +100,10 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(Path(path).read_text(encoding='utf-8'))
-        rows = [Row(**row) for row in found['results']]
+        rows = [BenchmarkRow(**row) for row in found['results']]
         return {**found, 'machine': dict(found['machine']), 'results': rows}
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        names = ', '.join(f.name for f in fields(Row))
+        names = ', '.join(f.name for f in fields(BenchmarkRow))
         raise ValueError(
             f'{path}: expected what `benchmark --json` writes, whose results have {names}; '
             f'found {error!r}'

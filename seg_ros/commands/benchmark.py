@@ -27,7 +27,7 @@ from . import CheckFailed
 
 if TYPE_CHECKING:
     from ..benchmark.cases import Case
-    from ..benchmark.rows import Row
+    from ..benchmark.rows import BenchmarkRow
 
 BENCHMARKS = (
     'engine',
@@ -149,7 +149,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f'--{option}: expected a file in a folder that exists; found {path}')
 
 
-def _engine(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
+def _engine(args: argparse.Namespace) -> tuple[list[BenchmarkRow], dict[str, Any]]:
     """Return rows of networks, and what else belongs to the result."""
     from tqdm import tqdm
 
@@ -201,7 +201,7 @@ def _cases(args: argparse.Namespace) -> list[Case]:
 
 
 def _branches(
-    cases: Sequence[Case], rows: Sequence[Row], peak: Mapping[str, Any], rounds: int
+    cases: Sequence[Case], rows: Sequence[BenchmarkRow], peak: Mapping[str, Any], rounds: int
 ) -> list[dict[str, Any]]:
     """Return what the branches take, of each network, size and precision once."""
     from tqdm import tqdm
@@ -224,19 +224,19 @@ def _branches(
     return [row for name, size, times in timed for row in branch_rows(times, name, size, peak)]
 
 
-def _over_ros(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
+def _over_ros(args: argparse.Namespace) -> tuple[list[BenchmarkRow], dict[str, Any]]:
     """Return rows of what needs ROS, and what else belongs to the result."""
     from tqdm import tqdm
 
     from ..benchmark.live import live_rows as probe
-    from ..benchmark.rows import Row
+    from ..benchmark.rows import BenchmarkRow
     from ..datasets.synthetic.sample_drive import SampleDrive
 
     picture, labels = SampleDrive(frames=1)[0]
     sizes = [(h, w) for w, h in args.sizes or ()]
     chosen: dict[str, Any] = {'sizes': sizes} if sizes else {}
     if args.what == 'transport':
-        return [Row(**row) for row in probe.transport_rows(labels, **chosen)], {}
+        return [BenchmarkRow(**row) for row in probe.transport_rows(labels, **chosen)], {}
     measure = {'node': probe.node_rows, 'end_to_end': probe.end_to_end_rows}
     rows: list[dict[str, Any]] = []
     trials = []
@@ -270,7 +270,7 @@ def _over_ros(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
                 trials.append(trial)
         else:
             rows += measure[args.what](picture, **chosen, **settings)
-    return [Row(**row) for row in rows], {f'{args.what}s': trials} if trials else {}
+    return [BenchmarkRow(**row) for row in rows], {f'{args.what}s': trials} if trials else {}
 
 
 def _show(found: Mapping[str, Any], markdown: bool) -> None:

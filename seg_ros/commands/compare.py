@@ -11,7 +11,7 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..reports.comparison_table import Row
+    from ..reports.comparison_table import ComparisonRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {'results': [r._asdict() for r in rows], 'warnings': cautions}
 
 
-def _show(rows: Sequence[Row]) -> None:
+def _show(rows: Sequence[ComparisonRow]) -> None:
     """Print a table, a line for each result."""
     from ..reports.comparison_table import figures_table
 

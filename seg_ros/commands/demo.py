@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..images.labels import LabelSet
     from ..images.overlay import Panel
     from ..replay.live.live_evaluation import LiveEvaluation
-    from ..replay.live.recorder import Frame
+    from ..replay.live.recorder import ReceivedFrame
 
 # No training uses this seed: what the demo shows, the network has never seen.
 SEED = 20260
@@ -241,7 +241,7 @@ class _Drawing:
         self._received: deque[int] = deque(maxlen=20)
         self._newest = 0
 
-    def add_mask(self, mask: Frame) -> None:
+    def add_mask(self, mask: ReceivedFrame) -> None:
         import numpy as np
 
         pixels = np.bincount(mask.pixels.ravel(), minlength=len(self._labels))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..images.image_file import Image
     from ..images.labels import LabelSet
     from ..inference.segmenter import Segmenter
-    from ..metrics.cameras import CameraRow, CameraScores
+    from ..metrics.cameras import CameraRow, ScoresByCamera
     from ..reports.dataset_report import Gallery
     from ..training.config import Source
 
@@ -196,14 +196,14 @@ def _evaluate(args: argparse.Namespace, sources: Sequence[Source]) -> dict[str, 
 
 def _score(
     args: argparse.Namespace, segmenter: Segmenter, source: Source
-) -> tuple[CameraScores, Gallery]:
+) -> tuple[ScoresByCamera, Gallery]:
     """Score on one data set."""
     import cv2
     from tqdm import tqdm
 
     from ..datasets.mappings import common_classes
     from ..images.labels import CITYSCAPES
-    from ..metrics.cameras import CameraScores
+    from ..metrics.cameras import ScoresByCamera
     from ..metrics.cityscapes import read_instances, write_submission
     from ..metrics.process_group import rank
     from ..metrics.scores import Scores
@@ -220,7 +220,7 @@ def _score(
         )
     objects = opened.objects if common.labels.names == CITYSCAPES.names else None
     plain = args.scales == [1.0] and not args.flip
-    cameras = CameraScores(
+    cameras = ScoresByCamera(
         opened.name, {c: Scores(common.labels, bool(objects)) for c in opened.cameras}
     )
     gallery = Gallery()

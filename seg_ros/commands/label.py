@@ -19,7 +19,7 @@ from typing import Any, TYPE_CHECKING
 from ._model import add_model_arguments, make_segmenter, used
 
 if TYPE_CHECKING:
-    from ..datasets.teacher import Frame
+    from ..datasets.teacher import SourceFrame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {**used(segmenter), 'images': images, 'labelled': labelled / pixels}
 
 
-def _frames(args: argparse.Namespace) -> Iterator[Frame]:
+def _frames(args: argparse.Namespace) -> Iterator[SourceFrame]:
     """Yield the images of all inputs, each under a name that no other has."""
     from ..bags.bag import read_images
     from ..bags.storage import is_recording, is_storage

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..replay.live.bag_clock import BagClock
     from ..replay.live.live_drive import Drive
     from ..replay.live.live_evaluation import LiveEvaluation
-    from ..replay.live.recorder import Frame, Recorder
+    from ..replay.live.recorder import ReceivedFrame, Recorder
 
 MASKS = '/camera/segmentation/mask'
 POLL_SECONDS = 0.25
@@ -185,7 +185,7 @@ def _frames(
     recorder: Recorder,
     clock: BagClock,
     signals: Sequence[int],
-) -> Iterator[tuple[str, Frame]]:
+) -> Iterator[tuple[str, ReceivedFrame]]:
     """Yield topic and frame of what comes, and keep the clock, until that ends or a signal."""
     last_mask, last_tick, last_frame = 0, monotonic(), 0.0
     while not signals:
@@ -216,7 +216,7 @@ def _digest(mask: Image) -> bytes:
     return blake2b(repr(mask.shape).encode() + mask.tobytes(), digest_size=16).digest()
 
 
-def _to_rgb(frame: Frame) -> Image:
+def _to_rgb(frame: ReceivedFrame) -> Image:
     return frame.pixels[..., ::-1] if frame.encoding.startswith('bgr') else frame.pixels
 
 

@@ -25,7 +25,7 @@ from ._result import plain
 if TYPE_CHECKING:
     from ..images.labels import LabelSet
     from ..replay.drive_scores import DriveScores
-    from ..replay.offline import Settings
+    from ..replay.offline import ReplaySettings
 
 LABEL_IDS = ('auto', 'train', 'camvid', 'cityscapes', 'coco_stuff')
 
@@ -158,10 +158,12 @@ def _replay(
     return scores
 
 
-def _settings(args: argparse.Namespace, bags: Sequence[Path], drawn: LabelSet) -> list[Settings]:
+def _settings(
+    args: argparse.Namespace, bags: Sequence[Path], drawn: LabelSet
+) -> list[ReplaySettings]:
     """Return what to do with each bag. Of several, each has its own bag and video."""
-    from ..replay.drive_outputs import Outputs
-    from ..replay.offline import Settings
+    from ..replay.drive_outputs import OutputChoice
+    from ..replay.offline import ReplaySettings
 
     out, video = (Path(path) if path else None for path in (args.out, args.video))
     stems = [bag.name if bag.is_dir() else bag.stem for bag in bags]
@@ -173,11 +175,11 @@ def _settings(args: argparse.Namespace, bags: Sequence[Path], drawn: LabelSet) -
         )
     several = len(bags) > 1
     return [
-        Settings(
+        ReplaySettings(
             topics=args.topic,
             labels=args.labels,
             ids=args.label_ids,
-            outputs=Outputs(
+            outputs=OutputChoice(
                 out / stem if out and several else out,
                 video / f'{stem}.mp4' if video and several else video,
                 drawn,

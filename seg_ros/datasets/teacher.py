@@ -31,7 +31,7 @@ THUMBNAIL = 32, 18
 """Width and height at which two frames of a video are compared."""
 
 
-class Frame(NamedTuple):
+class SourceFrame(NamedTuple):
     """
     An image to label.
 
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
     file: Path | None
 
 
-def frames_of(path: Path, every: int = 1, least_change: float = 0.0) -> Iterator[Frame]:
+def frames_of(path: Path, every: int = 1, least_change: float = 0.0) -> Iterator[SourceFrame]:
     """
     Yield the images of a file or of a folder and all below it, or the frames of a video.
 
@@ -59,7 +59,7 @@ def frames_of(path: Path, every: int = 1, least_change: float = 0.0) -> Iterator
         if not files:
             raise ValueError(f'{path}: expected images in this folder; found none')
         for file in files:
-            yield Frame(str(file.relative_to(path).with_suffix('')), read_image(file), file)
+            yield SourceFrame(str(file.relative_to(path).with_suffix('')), read_image(file), file)
     elif not path.is_file():
         raise ValueError(
             f'{path}: expected an image, a folder, a video or a bag; it does not exist'
@@ -67,12 +67,12 @@ def frames_of(path: Path, every: int = 1, least_change: float = 0.0) -> Iterator
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         yield from thinned(path.stem, read_video(path), every, least_change)
     else:
-        yield Frame(path.stem, read_image(path), path)
+        yield SourceFrame(path.stem, read_image(path), path)
 
 
 def thinned(
     name: str, images: Iterable[Image], every: int = 1, least_change: float = 0.0
-) -> Iterator[Frame]:
+) -> Iterator[SourceFrame]:
     """
     Yield one in so many frames of a drive, and only those that show something new.
 
@@ -87,7 +87,7 @@ def thinned(
         small = cv2.resize(grey, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         if last is None or np.abs(small - last).mean() >= least_change:
             last = small
-            yield Frame(f'{name}/{i:06}', image, None)
+            yield SourceFrame(f'{name}/{i:06}', image, None)
 
 
 def merged_labels(
@@ -156,7 +156,7 @@ class LabelledFolder:
         """Return the labels of an image that is in it, uint8 train ids (H, W)."""
         return read_labels(self._label_file(name))
 
-    def add(self, frame: Frame, labels: Image) -> None:
+    def add(self, frame: SourceFrame, labels: Image) -> None:
         """Write an image and its labels, these last, so that what has labels is whole."""
         suffix = frame.file.suffix if frame.file else '.jpg'
         content = frame.file.read_bytes() if frame.file else encode_image(frame.image, suffix, 95)

@@ -5,7 +5,7 @@ A network at several depths, of which each frame gets the deepest that is done i
 
 How long a depth will take is what it took at the start, on an idle machine, times a load that all
 share. The load is the highest of the last twenty frames: it rises with the first frame that takes
-longer, and a rung that takes too long every time it is tried costs one frame in twenty. It falls
+longer, and a point that takes too long every time it is tried costs one frame in twenty. It falls
 as soon as five frames say so, which takes half a second of a camera at 10 Hz.
 """
 
@@ -34,31 +34,31 @@ STEP = 32
 """Input sizes are multiples of this, and one more where a network aligns corners."""
 
 ROUNDS, ROUNDS_SECONDS = 5, 1.5
-"""How often, and for how long, rungs are timed at the start, at least. The best counts, as a
+"""How often, and for how long, points are timed at the start, at least. The best counts, as a
 disturbance only adds."""
 
 MEMORY, CALM = 20, 5
 """Frames by which the load is known, and how many tell that it is gone."""
 
 FALL = 2.0
-"""Times by which frames of a rung must get faster for a load to be gone."""
+"""Times by which frames of an operating point must get faster for a load to be gone."""
 
 MARGIN = 1.1
 """Of the expected time, as a frame may take longer than twenty before it."""
 
 SHOWN = 100
-"""Frames that :meth:`Ladder.shares` is of."""
+"""Frames that :meth:`Scheduler.shares` is of."""
 
 SHORTEST = 1e-6
 """Seconds that anything takes."""
 
 
-class Rung(NamedTuple):
+class OperatingPoint(NamedTuple):
     """
     One depth of a network.
 
     :param name: an exit, such as ``sub24``, or an input size, such as ``640x480``.
-    :param seconds: of a prediction on an idle machine; 0 is not known, which does for a rung
+    :param seconds: of a prediction on an idle machine; 0 is not known, which does for a point
         that is alone.
     """
 
@@ -67,70 +67,72 @@ class Rung(NamedTuple):
     seconds: float = 0.0
 
 
-class Ladder:
+class Scheduler:
     """
-    Rungs, and what is known of the time that each will take.
+    Operating points, and what is known of the time that each will take.
 
     One thread at a time calls :meth:`choose` and :meth:`observe`; any may call :meth:`shares`.
 
-    :param rungs: the deepest first, the cheapest last.
+    :param points: the deepest first, the cheapest last.
     """
 
-    def __init__(self, rungs: Sequence[Rung]) -> None:
-        self.rungs = tuple(rungs)
-        self._recent: list[tuple[Rung, float]] = []
+    def __init__(self, points: Sequence[OperatingPoint]) -> None:
+        self.points = tuple(points)
+        self._recent: list[tuple[OperatingPoint, float]] = []
         self._around: float | None = None
         self._answered: deque[str] = deque(maxlen=SHOWN)
 
-    def choose(self, left: float) -> Rung:
+    def choose(self, left: float) -> OperatingPoint:
         """
-        Return the deepest rung that is expected to be done in time, else the last.
+        Return the deepest point that is expected to be done in time, else the last.
 
         :param left: seconds from now.
         """
         load = max((self._slowdown(*frame) for frame in self._recent), default=1.0)
-        for rung in self.rungs:
-            if MARGIN * load * self._idle(rung) <= left:
+        for point in self.points:
+            if MARGIN * load * self._idle(point) <= left:
                 break
-        return rung
+        return point
 
-    def observe(self, rung: Rung, seconds: float) -> None:
-        """Learn how long a frame took, from the choice of its rung until its mask was out."""
-        around = max(0.0, seconds - rung.seconds)
+    def observe(self, point: OperatingPoint, seconds: float) -> None:
+        """Learn how long a frame took, from the choice of its point until its mask was out."""
+        around = max(0.0, seconds - point.seconds)
         self._around = around if self._around is None else min(self._around, around)
-        self._answered.append(rung.name)
-        self._recent = [*self._recent, (rung, seconds)][-MEMORY:]
+        self._answered.append(point.name)
+        self._recent = [*self._recent, (point, seconds)][-MEMORY:]
         last, before = self._recent[-CALM:], self._recent[:-CALM]
         highest = max(self._slowdown(*frame) for frame in last)
         used = {name for (name, *_), _ in last}
-        # Only frames of the same rung tell: a load may be one that short ones do not feel.
+        # Only frames of the same point tell: a load may be one that short ones do not feel.
         if any(old.name in used and self._slowdown(old, t) >= FALL * highest for old, t in before):
             self._recent = last
 
     def shares(self) -> dict[str, float]:
-        """Return the share of each rung, the deepest first, in the last frames; 0 before any."""
+        """Return the share of each point, the deepest first, in the last frames; 0 before any."""
         answered = Counter(self._answered.copy())
         total = max(1, sum(answered.values()))
-        return {rung.name: answered[rung.name] / total for rung in self.rungs}
+        return {point.name: answered[point.name] / total for point in self.points}
 
-    def _idle(self, rung: Rung) -> float:
+    def _idle(self, point: OperatingPoint) -> float:
         """Return the seconds of a frame on an idle machine, with what is around the network."""
-        return max(SHORTEST, rung.seconds + (self._around or 0.0))
+        return max(SHORTEST, point.seconds + (self._around or 0.0))
 
-    def _slowdown(self, rung: Rung, seconds: float) -> float:
-        return seconds / self._idle(rung)
+    def _slowdown(self, point: OperatingPoint, seconds: float) -> float:
+        return seconds / self._idle(point)
 
 
-def make_ladder(segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: Report) -> Ladder:
+def make_scheduler(
+    segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: Report
+) -> Scheduler:
     """
-    Return a ladder whose deepest rung a segmenter is, all rungs warmed up and timed.
+    Return a scheduler whose deepest point a segmenter is, all points warmed up and timed.
 
-    An ICNet has the exits below its own as further rungs, any other network smaller input sizes.
+    An ICNet has the exits below its own as further points, any other network smaller input sizes.
     Each has an engine of the same device, backend and precision. The weights are shared where
     PyTorch runs them; other libraries keep their own.
 
     :param sizes: (height, width) of the images to come, one a camera.
-    :param report: told what takes long, and at the end what each rung takes.
+    :param report: told what takes long, and at the end what each operating point takes.
     :raises EngineError: an engine cannot be built.
     """
     below = {
@@ -164,14 +166,19 @@ def make_ladder(segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: 
             each.predict(together)
             times[name] = min(times[name], perf_counter() - begin)
         rounds += 1
-    # Less is computed from rung to rung, so what seems slower was disturbed each time.
+    # Less is computed from point to point, so what seems slower was disturbed each time.
     seconds = dict(zip(times, accumulate(times.values(), min)))
-    report('rungs: ' + ', '.join(f'{name} {1e3 * took:.1f} ms' for name, took in seconds.items()))
-    return Ladder([Rung(name, each, seconds[name]) for name, each in segmenters.items()])
+    report(
+        'operating points: '
+        + ', '.join(f'{name} {1e3 * took:.1f} ms' for name, took in seconds.items())
+    )
+    return Scheduler(
+        [OperatingPoint(name, each, seconds[name]) for name, each in segmenters.items()]
+    )
 
 
 def _below(segmenter: Segmenter) -> list[tuple[str, Checkpoint, tuple[int, int]]]:
-    """Return name, checkpoint and input size of the rungs below the first, the deepest first."""
+    """Return name, checkpoint and input size of the points below the first, the deepest first."""
     checkpoint, size = segmenter.checkpoint, segmenter.input_size
     network = checkpoint.network
     if isinstance(network, Cascade):

@@ -31,7 +31,7 @@ class CameraRow(NamedTuple):
     iou: Mapping[str, float]
 
 
-class CameraScores:
+class ScoresByCamera:
     """
     Scores on a data set, kept apart by camera.
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .bisenetv2_variants import Variant, VARIANTS
+from .bisenetv2_variants import BiSeNetV2Variant, VARIANTS
 from .layers import initialise, SegmentationNetwork, spatial_size
 
 EXPANSION = 6
@@ -24,7 +24,7 @@ MAX_DEPTH = 16
 class Stem(nn.Module):
     """The semantic branch's start (section 4.2): a quarter of the size by two ways at once."""
 
-    def __init__(self, width: int, variant: Variant) -> None:
+    def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
         conv = variant.conv
         self.conv = conv(3, width, 3, 2, relu=True)
@@ -44,7 +44,7 @@ class Stem(nn.Module):
 class GatherExpansion(nn.Module):
     """The gather-and-expansion layer (section 4.2): a 3x3, a wide depthwise 3x3, a 1x1."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, variant: Variant) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
         conv, relu = variant.conv, variant.expansion_relu
         wide = inputs * EXPANSION
@@ -68,7 +68,7 @@ class GatherExpansion(nn.Module):
 class ContextEmbedding(nn.Module):
     """The context embedding block (section 4.2): the image's mean, added everywhere."""
 
-    def __init__(self, width: int, variant: Variant) -> None:
+    def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width)
         self.conv = variant.conv(width, width, 1, relu=True)
@@ -86,7 +86,7 @@ class ContextEmbedding(nn.Module):
 class GuidedAggregation(nn.Module):
     """The bilateral guided aggregation layer (section 4.3)."""
 
-    def __init__(self, width: int, variant: Variant) -> None:
+    def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
         conv = variant.conv
         self.detail_keep = nn.Sequential(
@@ -115,7 +115,7 @@ class GuidedAggregation(nn.Module):
 class Sum(nn.Module):
     """What the paper's ablation compares that with: the branches' sum, and a 3x3 convolution."""
 
-    def __init__(self, width: int, variant: Variant) -> None:
+    def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
         self.fuse = variant.conv(width, width, 3, relu=variant.merged_relu)
         self.upsampling = variant.upsampling
@@ -129,7 +129,7 @@ class Sum(nn.Module):
 class Concatenation(nn.Module):
     """Likewise, with the channels of both branches one after the other."""
 
-    def __init__(self, width: int, variant: Variant) -> None:
+    def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
         self.fuse = variant.conv(2 * width, width, 3, relu=variant.merged_relu)
         self.upsampling = variant.upsampling
@@ -172,7 +172,7 @@ AGGREGATIONS: dict[str, type[nn.Module]] = {
 
 
 def head(
-    inputs: int, widths: tuple[int, ...], num_classes: int, variant: Variant
+    inputs: int, widths: tuple[int, ...], num_classes: int, variant: BiSeNetV2Variant
 ) -> nn.Sequential:
     """Return 3x3 convolutions to ``widths`` channels, one after the other, and a classifier."""
     pairs = zip((inputs, *widths), widths)

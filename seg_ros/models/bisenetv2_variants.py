@@ -14,7 +14,7 @@ from .layers import conv_bn, is_open
 
 
 @dataclass(frozen=True)
-class Variant:
+class BiSeNetV2Variant:
     """
     What a project builds otherwise than another. The defaults follow the paper.
 
@@ -91,9 +91,9 @@ class SamePadding(nn.Module):
 
 
 VARIANTS = {
-    'paper': Variant(),
+    'paper': BiSeNetV2Variant(),
     # https://github.com/CoinCheung/BiSeNet, lib/models/bisenetv2.py
-    'coincheung': Variant(
+    'coincheung': BiSeNetV2Variant(
         expansion_relu=True,
         context_norm=True,
         keep_bias=False,
@@ -103,14 +103,14 @@ VARIANTS = {
         boosters_double=True,
     ),
     # https://github.com/open-mmlab/mmsegmentation, mmseg/models/backbones/bisenetv2.py
-    'mmsegmentation': Variant(
+    'mmsegmentation': BiSeNetV2Variant(
         expansion_relu=True,
         context_norm=True,
         merged_relu=True,
         boosters=((16, 16), (64, 64), (256, 256), (1024, 1024)),
     ),
     # https://github.com/PaddlePaddle/PaddleSeg, paddleseg/models/bisenet.py
-    'paddleseg': Variant(
+    'paddleseg': BiSeNetV2Variant(
         conv_bias=True,
         same_padding=True,
         pool_counts_padding=False,

@@ -28,7 +28,7 @@ REPORT_PERIOD = 5.0
 """Seconds between two reports of the same camera's dropped images."""
 
 
-class Frame(NamedTuple):
+class CameraFrame(NamedTuple):
     """
     An image message on its way.
 
@@ -74,7 +74,7 @@ class Camera:
         compressed: bool,
         mask_rle: bool,
         health: CameraHealth,
-        on_image: Callable[[str, Frame], None],
+        on_image: Callable[[str, CameraFrame], None],
     ) -> None:
         self.name = name
         self.health = health
@@ -188,7 +188,7 @@ class Camera:
 
     def _receive(self, message: Image | CompressedImage) -> None:
         self.health.received()
-        self._on_image(self.name, Frame(message, monotonic(), self.topic))
+        self._on_image(self.name, CameraFrame(message, monotonic(), self.topic))
 
     def _on_incompatible(self) -> None:
         if self._asked != 'auto':  # or it is about to fit

@@ -25,7 +25,7 @@ from .settings import brief
 
 if TYPE_CHECKING:
     from ..inference.checkpoint import Checkpoint
-    from ..inference.deadline import Ladder
+    from ..inference.deadline import Scheduler
     from ..inference.segmenter import Segmenter
 
 FAILURES = 3
@@ -61,8 +61,8 @@ class Recovery:
 
     def __init__(
         self,
-        load: Callable[[Mapping[str, Any], Checkpoint], Ladder],
-        install: Callable[[Ladder | None, Event], None],
+        load: Callable[[Mapping[str, Any], Checkpoint], Scheduler],
+        install: Callable[[Scheduler | None, Event], None],
         logger: RcutilsLogger,
     ) -> None:
         self._load = load
@@ -178,11 +178,11 @@ class Recovery:
             self._install(None, cancelled)
             free_memory()
             try:
-                ladder = self._load(chosen, checkpoint)
+                scheduler = self._load(chosen, checkpoint)
             except Exception as error:  # whatever a broken device makes of it
                 reason = f'{cause}; {brief(error)}'
                 continue
-            self._install(ladder, cancelled)
+            self._install(scheduler, cancelled)
             self._fallen = chosen is not values
             break
         if cancelled.is_set():
@@ -215,12 +215,12 @@ class Recovery:
             if cancelled.wait(pause):
                 return
             try:
-                ladder = self._load(values, checkpoint)
+                scheduler = self._load(values, checkpoint)
             except Exception as error:
                 problem = f'{brief(error)}: staying with what works'
                 pause *= 2
                 continue
-            self._install(ladder, cancelled)
+            self._install(scheduler, cancelled)
             self._fallen = False
             self._last_rebuild = monotonic()
             self._say('', False, cancelled)

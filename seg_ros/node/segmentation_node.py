@@ -30,18 +30,26 @@ from rclpy.utilities import try_shutdown
 from std_srvs.srv import SetBool, Trigger
 
 from ..images.palette import with_palette
-from .camera import Camera, Frame
+from .camera import Camera, CameraFrame
 from .diagnostics.health import CameraHealth
 from .diagnostics.publisher import Diagnostics, PERIOD
 from .malloc import keep_memory
 from .parameters import check, check_topics, declare, ParameterError
 from .recovery import free_memory, Recovery
-from .settings import deepen, describe, explain, load, NETWORK_PARAMETERS, read_ego_masks, Settings
+from .settings import (
+    deepen,
+    describe,
+    explain,
+    load,
+    NETWORK_PARAMETERS,
+    NodeSettings,
+    read_ego_masks,
+)
 from .worker import Worker
 
 if TYPE_CHECKING:
     from ..inference.checkpoint import Checkpoint
-    from ..inference.deadline import Ladder
+    from ..inference.deadline import Scheduler
 
 FOLLOW_PERIOD = 0.5
 """Seconds between two looks at what the cameras' publishers offer."""
@@ -80,7 +88,7 @@ class SegmentationNode(LifecycleNode):
         self._recovery = Recovery(self._load, self._install, self.get_logger())
         # After all that destroying needs, which Kilted does even if this raises.
         values = declare(self)
-        self._settings = Settings(values)
+        self._settings = NodeSettings(values)
         self._health = {name: CameraHealth(name) for name in values['cameras']}
         self._diagnostics = Diagnostics(self, self._health, self._recovery)
         self.create_service(SetBool, '~/enable', self._on_enable)
@@ -124,8 +132,8 @@ class SegmentationNode(LifecycleNode):
                     self._on_image,
                 )
             # For as many cameras; whether their images go as batches is measured here.
-            ladder = self._meanwhile(lambda: self._load(values))
-            self._settings = Settings(values, ladder, read_ego_masks(values))
+            scheduler = self._meanwhile(lambda: self._load(values))
+            self._settings = NodeSettings(values, scheduler, read_ego_masks(values))
         except Exception as error:
             self._release()
             return self._fail(f'cannot be configured: {explain(error)}')
@@ -176,7 +184,7 @@ class SegmentationNode(LifecycleNode):
             camera.destroy()
         self._cameras.clear()
         with self._changing:
-            self._settings = Settings(self._settings.values)
+            self._settings = NodeSettings(self._settings.values)
         gc.unfreeze()
         gc.collect()
         free_memory()
@@ -203,7 +211,7 @@ class SegmentationNode(LifecycleNode):
 
     # The executor's thread.
 
-    def _on_image(self, name: str, frame: Frame) -> None:
+    def _on_image(self, name: str, frame: CameraFrame) -> None:
         if self._worker is not None:
             self._worker.put(name, frame)
 
@@ -213,16 +221,16 @@ class SegmentationNode(LifecycleNode):
                 camera.subscribe(self._settings.values['reliability'])
 
     def _publish_label_info(self) -> None:
-        values, ladder, _ = self._settings
-        if self._active and ladder is not None:
-            labels = ladder.rungs[0].segmenter.labels
+        values, scheduler, _ = self._settings
+        if self._active and scheduler is not None:
+            labels = scheduler.points[0].segmenter.labels
             for camera in self._cameras.values():
                 camera.outputs.publish_label_info(labels, values['confidence_threshold'])
 
     def _publish_diagnostics(self) -> None:
         if self._active:
             state = 'active' if self._enabled else 'disabled'
-        elif self._settings.ladder is not None or self._recovery.problem:
+        elif self._settings.scheduler is not None or self._recovery.problem:
             state = 'inactive'
         else:
             state = 'unconfigured'
@@ -252,16 +260,16 @@ class SegmentationNode(LifecycleNode):
                     'which loads the network'
                 )
             ego_masks = read_ego_masks(values)
-            ladder = self._meanwhile(lambda: self._load(values))
+            scheduler = self._meanwhile(lambda: self._load(values))
         except Exception as error:
             response.message = explain(error)
             if self.context.ok():
                 self.get_logger().error(f'not reloaded: {response.message}')
         else:
-            self._change(values, ego_masks, ladder)
+            self._change(values, ego_masks, scheduler)
             self._publish_label_info()
             response.success = True
-            response.message = f'reloaded {values["model"]}: {describe(ladder)}'
+            response.message = f'reloaded {values["model"]}: {describe(scheduler)}'
         return response
 
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
@@ -276,7 +284,7 @@ class SegmentationNode(LifecycleNode):
         changed = {name for name in values if values[name] != old[name]}
         if not changed:
             return SetParametersResult(successful=True)
-        ladder = None
+        scheduler = None
         try:
             check(values)
             check_topics(self, values)
@@ -287,18 +295,18 @@ class SegmentationNode(LifecycleNode):
                 # A network that is being rebuilt has no other depths either.
                 anew = toggled and (current is None or self._recovery.problem)
                 if anew or not changed.isdisjoint(NETWORK_PARAMETERS):
-                    ladder = self._meanwhile(lambda: self._load(values))
+                    scheduler = self._meanwhile(lambda: self._load(values))
                 elif toggled and current is not None:
-                    deepest = current.rungs[0].segmenter
-                    ladder = self._meanwhile(
+                    deepest = current.points[0].segmenter
+                    scheduler = self._meanwhile(
                         lambda: deepen(deepest, values, self._sizes(), self.get_logger())
                     )
-                if shown := ladder or current:
+                if shown := scheduler or current:
                     # Found here, and kept: hundreds of colours take a second to tell apart.
-                    with_palette(shown.rungs[0].segmenter.labels, values['palette'])
+                    with_palette(shown.points[0].segmenter.labels, values['palette'])
         except Exception as error:
             return SetParametersResult(successful=False, reason=explain(error))
-        self._change(values, ego_masks, ladder)
+        self._change(values, ego_masks, scheduler)
         for name, camera in self._cameras.items():
             if f'{name}.image_topic' in changed:
                 camera.move(values[f'{name}.image_topic'])
@@ -312,14 +320,17 @@ class SegmentationNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _change(
-        self, values: Mapping[str, Any], ego_masks: Mapping[str, Any], ladder: Ladder | None
+        self,
+        values: Mapping[str, Any],
+        ego_masks: Mapping[str, Any],
+        scheduler: Scheduler | None,
     ) -> None:
-        """Put settings in force; ``ladder`` is None where the network stays."""
+        """Put settings in force; ``scheduler`` is None where the network stays."""
         with self._changing:
-            if ladder is not None:
+            if scheduler is not None:
                 self._recovery.reset()
-            self._settings = Settings(values, ladder or self._settings.ladder, ego_masks)
-        if ladder is not None and self._worker is not None and self._worker.hangs:
+            self._settings = NodeSettings(values, scheduler or self._settings.scheduler, ego_masks)
+        if scheduler is not None and self._worker is not None and self._worker.hangs:
             self._halt()
             self._start()
 
@@ -362,18 +373,18 @@ class SegmentationNode(LifecycleNode):
 
     # Any thread.
 
-    def _install(self, ladder: Ladder | None, cancelled: Event) -> None:
+    def _install(self, scheduler: Scheduler | None, cancelled: Event) -> None:
         with self._changing:
             if not cancelled.is_set():
-                self._settings = self._settings._replace(ladder=ladder)
+                self._settings = self._settings._replace(scheduler=scheduler)
 
-    def _on_failure(self, ladder: Ladder, cameras: Collection[str], reason: str) -> None:
+    def _on_failure(self, scheduler: Scheduler, cameras: Collection[str], reason: str) -> None:
         with self._changing:
             values, current, _ = self._settings
-            if ladder is current:  # or its successor is there already
-                self._recovery.failing(values, ladder.rungs[0].segmenter, cameras, reason)
+            if scheduler is current:  # or its successor is there already
+                self._recovery.failing(values, scheduler.points[0].segmenter, cameras, reason)
 
-    def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Ladder:
+    def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Scheduler:
         return load(values, self._sizes(), self.get_logger(), checkpoint)
 
     def _sizes(self) -> list[tuple[int, int] | None]:

@@ -17,7 +17,7 @@ from .parameters import ParameterError
 
 if TYPE_CHECKING:
     from ..inference.checkpoint import Checkpoint
-    from ..inference.deadline import Ladder
+    from ..inference.deadline import Scheduler
     from ..inference.segmenter import Segmenter
 
 NETWORK_PARAMETERS = (
@@ -31,18 +31,18 @@ NETWORK_PARAMETERS = (
 """A change of these takes another network."""
 
 
-class Settings(NamedTuple):
+class NodeSettings(NamedTuple):
     """
     What frames are segmented with; replaced as a whole, so that no frame sees half a change.
 
     :param values: of all parameters.
-    :param ladder: the network, at one or several depths; None until the node is configured, and
+    :param scheduler: the network, at one or several depths; None until the node is configured, and
         while a broken one is rebuilt.
     :param ego_masks: of the cameras that have one.
     """
 
     values: Mapping[str, Any]
-    ladder: Ladder | None = None
+    scheduler: Scheduler | None = None
     ego_masks: Mapping[str, EgoMask] = {}
 
 
@@ -51,7 +51,7 @@ def load(
     sizes: Sequence[tuple[int, int] | None],
     logger: RcutilsLogger,
     checkpoint: Checkpoint | None = None,
-) -> Ladder:
+) -> Scheduler:
     """
     Return a network that is ready for the first frame.
 
@@ -70,13 +70,13 @@ def load(
     segmenter = Segmenter(**chosen, report=_reporter(logger))
     segmenter.model = values['model']
     segmenter.warm_up([size or segmenter.input_size for size in sizes])
-    ladder = deepen(segmenter, values, sizes, logger)
+    scheduler = deepen(segmenter, values, sizes, logger)
     # What is there now stays. To look through it for garbage takes 0.1 s, a frame's time.
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    logger.info(f'loaded in {monotonic() - start:.1f} s: {describe(ladder)}')
-    return ladder
+    logger.info(f'loaded in {monotonic() - start:.1f} s: {describe(scheduler)}')
+    return scheduler
 
 
 def deepen(
@@ -84,15 +84,15 @@ def deepen(
     values: Mapping[str, Any],
     sizes: Sequence[tuple[int, int] | None],
     logger: RcutilsLogger,
-) -> Ladder:
+) -> Scheduler:
     """Return a network at as many depths as a deadline needs, or at one. As :func:`load`."""
-    from ..inference.deadline import Ladder, make_ladder, Rung
+    from ..inference.deadline import make_scheduler, OperatingPoint, Scheduler
 
     if values['deadline_ms']:
         known = [size or segmenter.input_size for size in sizes]
-        return make_ladder(segmenter, known, _reporter(logger))
+        return make_scheduler(segmenter, known, _reporter(logger))
     height, width = segmenter.input_size
-    return Ladder([Rung(f'{width}x{height}', segmenter)])
+    return Scheduler([OperatingPoint(f'{width}x{height}', segmenter)])
 
 
 def read_ego_masks(values: Mapping[str, Any]) -> dict[str, EgoMask]:
@@ -111,11 +111,11 @@ def read_ego_masks(values: Mapping[str, Any]) -> dict[str, EgoMask]:
     return masks
 
 
-def describe(ladder: Ladder) -> str:
+def describe(scheduler: Scheduler) -> str:
     """Return in words what runs."""
-    segmenter = ladder.rungs[0].segmenter
+    segmenter = scheduler.points[0].segmenter
     height, width = segmenter.input_size
-    names = [rung.name for rung in ladder.rungs]
+    names = [point.name for point in scheduler.points]
     depths = f' ({", ".join(names)} as time allows)' if len(names) > 1 else ''
     return (
         f'{len(segmenter.labels)} classes, input {width}x{height}{depths}, {segmenter.backend} in '

@@ -13,14 +13,14 @@ from rclpy.lifecycle import LifecycleNode
 
 from ..images.image_file import Image
 from ..images.palette import with_palette
-from .camera import Camera, Frame
+from .camera import Camera, CameraFrame
 from .frame_queue import FrameQueue
 from .outputs import paint_for
 from .recovery import Recovery
-from .settings import brief, explain, Settings
+from .settings import brief, explain, NodeSettings
 
 if TYPE_CHECKING:
-    from ..inference.deadline import Ladder
+    from ..inference.deadline import Scheduler
 
 
 PATIENCE = 10.0
@@ -43,9 +43,9 @@ class Worker:
         self,
         node: LifecycleNode,
         cameras: Mapping[str, Camera],
-        settings: Callable[[], Settings],
+        settings: Callable[[], NodeSettings],
         recovery: Recovery,
-        on_failure: Callable[[Ladder, Collection[str], str], None],
+        on_failure: Callable[[Scheduler, Collection[str], str], None],
     ) -> None:
         self._context = node.context
         self._clock = node.get_clock()
@@ -55,12 +55,12 @@ class Worker:
         self._on_failure = on_failure
         self._busy_since: float | None = None
         self._abandoned = False
-        self._queue: FrameQueue[Frame] = FrameQueue()
+        self._queue: FrameQueue[CameraFrame] = FrameQueue()
         # A daemon, as a network that hangs must not keep the process from ending.
         self._thread = Thread(target=self._work, name='segmentation', daemon=True)
         self._thread.start()
 
-    def put(self, name: str, frame: Frame) -> None:
+    def put(self, name: str, frame: CameraFrame) -> None:
         """Offer a camera's newest frame; called by the executor's thread."""
         if self._queue.put(name, frame):
             self._cameras[name].health.replaced()
@@ -113,10 +113,10 @@ class Worker:
             self._busy_since = None
 
     def _batched(self) -> bool:
-        ladder = self._settings().ladder
-        return ladder is not None and ladder.rungs[0].segmenter.batched
+        scheduler = self._settings().scheduler
+        return scheduler is not None and scheduler.points[0].segmenter.batched
 
-    def _answer(self, frames: Mapping[str, Frame]) -> None:
+    def _answer(self, frames: Mapping[str, CameraFrame]) -> None:
         """Answer one frame of each of some cameras, or count why not."""
         settings = self._settings()
         limit = settings.values['max_age_ms'] / 1e3
@@ -133,31 +133,31 @@ class Worker:
                 camera.drop(brief(error), explain(error))
         if not images:
             return
-        if settings.ladder is None:
+        if settings.scheduler is None:
             for name in images:
                 self._cameras[name].drop(self._recovery.problem or 'there is no network')
             return
-        failures = self._attempt(settings, settings.ladder, frames, images)
+        failures = self._attempt(settings, settings.scheduler, frames, images)
         self._recovery.succeeded(images.keys() - failures)
         if failures and not self._over:
             reason = brief(next(iter(failures.values())))
-            self._on_failure(settings.ladder, failures, f'the network fails: {reason}')
+            self._on_failure(settings.scheduler, failures, f'the network fails: {reason}')
 
     def _attempt(
         self,
-        settings: Settings,
-        ladder: Ladder,
-        frames: Mapping[str, Frame],
+        settings: NodeSettings,
+        scheduler: Scheduler,
+        frames: Mapping[str, CameraFrame],
         images: Mapping[str, Image],
     ) -> dict[str, Exception]:
         """Answer frames, together if that goes; return what the network failed with, by camera."""
         try:
-            self._segment(settings, ladder, frames, images)
+            self._segment(settings, scheduler, frames, images)
         except Exception as error:
             if len(images) > 1 and not self._over:  # one of them may be to blame
                 failures: dict[str, Exception] = {}
                 for name, image in images.items():
-                    failures |= self._attempt(settings, ladder, frames, {name: image})
+                    failures |= self._attempt(settings, scheduler, frames, {name: image})
                 return failures
             for name in images:
                 if self._over:
@@ -169,9 +169,9 @@ class Worker:
 
     def _segment(
         self,
-        settings: Settings,
-        ladder: Ladder,
-        frames: Mapping[str, Frame],
+        settings: NodeSettings,
+        scheduler: Scheduler,
+        frames: Mapping[str, CameraFrame],
         images: Mapping[str, Image],
     ) -> None:
         """
@@ -183,15 +183,15 @@ class Worker:
         start = monotonic()
         deadline = values['deadline_ms'] / 1e3
         oldest = max(frames[name].age(self._now()) for name in images)
-        rung = ladder.choose(deadline - oldest)
-        segmenter = rung.segmenter
+        point = scheduler.choose(deadline - oldest)
+        segmenter = point.segmenter
         outputs = {name: self._cameras[name].outputs.heard() for name in images}
         heard = set[str]().union(*outputs.values())
         labels = with_palette(segmenter.labels, values['palette'])
         opacity = values['overlay_opacity']
         by_hand = segmenter.device == 'cpu' or not settings.ego_masks.keys().isdisjoint(images)
-        # Of the deepest, as a mask's size must not change with the rung.
-        network_size = ladder.rungs[0].segmenter.input_size
+        # Of the deepest, as a mask's size must not change with the operating point.
+        network_size = scheduler.points[0].segmenter.input_size
         results = segmenter.predict(
             list(images.values()),
             confidence='confidence' in heard,
@@ -218,7 +218,7 @@ class Worker:
             age = frame.age(self._now())
             camera.health.published(age, 0 < deadline < age, images[name], segmentation)
             published[name] = segmentation
-        ladder.observe(rung, monotonic() - start)
+        scheduler.observe(point, monotonic() - start)
         for name, segmentation in published.items():
             camera = self._cameras[name]
             try:

@@ -26,7 +26,7 @@ LONGEST_GAP = 1.0
 """Seconds that a video waits at most for the next frame; a camera that paused is no film."""
 
 
-class Frame(NamedTuple):
+class RecordedFrame(NamedTuple):
     """
     One image of a recording.
 
@@ -46,7 +46,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputChoice:
     """
     What to write.
 
@@ -74,7 +74,7 @@ class DriveOutputs:
     :raises ValueError: an output would take the place of the recording, or of another one.
     """
 
-    def __init__(self, bag: Bag, topics: Sequence[str], outputs: Outputs) -> None:
+    def __init__(self, bag: Bag, topics: Sequence[str], outputs: OutputChoice) -> None:
         path = bag.path.resolve()
         if outputs.out and outputs.out.resolve() in (path, *path.parents):
             raise BagError(f'{outputs.out}: expected another place to write to than the bag has')
@@ -115,7 +115,7 @@ class DriveOutputs:
             if not self._writer.copy(self._bag, message) and message.topic not in self.left_out:
                 self.left_out.append(message.topic)
 
-    def write(self, frame: Frame, segmentation: Segmentation, scores: FrameScores) -> None:
+    def write(self, frame: RecordedFrame, segmentation: Segmentation, scores: FrameScores) -> None:
         """Write what the network made of a frame."""
         if self._writer is None and not self._videos:
             return

@@ -14,10 +14,10 @@ from ..reports.page import Code, number, plot, Section, SPACE, write_report
 from .drive_plots import fleet_plot
 from .drive_scores import CameraScores, DriveScores, result
 from .drive_sections import (
-    Camera,
     camera_sections,
     class_sections,
     latency_sections,
+    ReportedCamera,
     worst_sections,
 )
 
@@ -77,13 +77,13 @@ def write_drive_report(
     write_report(path, title, subtitle, facts, sections)
 
 
-def _cameras(drives: Sequence[DriveScores]) -> Iterator[Camera]:
+def _cameras(drives: Sequence[DriveScores]) -> Iterator[ReportedCamera]:
     for d, (name, drive) in enumerate(zip(_names(drives), drives), 1):
         for c, camera in enumerate(drive.cameras, 1):
             told = [name] if len(drives) > 1 else []
             if len(drive.cameras) > 1 or not told:
                 told.append(camera.topic)
-            yield Camera(', '.join(told), f'drive{d}-camera{c}', camera)
+            yield ReportedCamera(', '.join(told), f'drive{d}-camera{c}', camera)
 
 
 def _names(drives: Sequence[DriveScores]) -> list[str]:
@@ -138,7 +138,7 @@ def _span(seconds: float) -> str:
     return f'{big} {small}'.replace(' ', SPACE)
 
 
-def _damage(drives: Sequence[DriveScores], cameras: Sequence[Camera]) -> list[Section]:
+def _damage(drives: Sequence[DriveScores], cameras: Sequence[ReportedCamera]) -> list[Section]:
     """Return what went wrong, if anything did."""
     rows: list[tuple[str, str]] = []
     for name, drive in zip(_names(drives), drives):
@@ -160,7 +160,7 @@ def _damage(drives: Sequence[DriveScores], cameras: Sequence[Camera]) -> list[Se
     return [Section('What could not be used', text, table=rows, head=head, warning=True)]
 
 
-def _camera_table(cameras: Sequence[Camera]) -> Section:
+def _camera_table(cameras: Sequence[ReportedCamera]) -> Section:
     rows = []
     for camera in cameras:
         own, seconds = camera.scores.result(), _duration(camera.scores)

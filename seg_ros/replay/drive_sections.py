@@ -30,7 +30,7 @@ BUDGETS = ((33, '30 frames a second'), (66, '15 frames a second'))
 """Milliseconds that a frame may take for a camera's usual rates."""
 
 
-class Camera(NamedTuple):
+class ReportedCamera(NamedTuple):
     """
     A camera of a drive.
 
@@ -43,7 +43,7 @@ class Camera(NamedTuple):
     scores: CameraScores
 
 
-def camera_sections(camera: Camera, labels: LabelSet, level: int) -> list[Section]:
+def camera_sections(camera: ReportedCamera, labels: LabelSet, level: int) -> list[Section]:
     """
     Return all that is to be said of one camera that has frames.
 
@@ -63,7 +63,7 @@ def camera_sections(camera: Camera, labels: LabelSet, level: int) -> list[Sectio
 
 
 def _timeline_section(
-    camera: Camera, stretches: Sequence[Stretch], total: int, level: int
+    camera: ReportedCamera, stretches: Sequence[Stretch], total: int, level: int
 ) -> Section:
     text = (
         'The worst frames have numbers that lead to their pictures.'
@@ -88,7 +88,7 @@ def _timeline_section(
 
 
 def _stretch_section(
-    camera: Camera, stretches: Sequence[Stretch], total: int, level: int
+    camera: ReportedCamera, stretches: Sequence[Stretch], total: int, level: int
 ) -> list[Section]:
     if not stretches:
         return []
@@ -138,7 +138,7 @@ WORST = {
 
 
 def worst_sections(
-    cameras: Sequence[Camera], labels: LabelSet, level: int, linked: bool
+    cameras: Sequence[ReportedCamera], labels: LabelSet, level: int, linked: bool
 ) -> list[Section]:
     """
     Return the worst frames of each kind, of all these cameras together.

@@ -20,9 +20,9 @@ from ..bags.storage import is_recording, is_storage, SUFFIXES
 from ..inference.segmenter import Segmenter
 from ..metrics.process_group import gathered, rank, world_size
 from .drive_scores import DriveScores
-from .offline import replay, Settings
+from .offline import replay, ReplaySettings
 
-Job = tuple[Path, Settings]
+Job = tuple[Path, ReplaySettings]
 
 _segmenter: Segmenter | None = None
 """Of a worker process, which loads it once."""

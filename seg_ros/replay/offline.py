@@ -29,7 +29,7 @@ from ..inference.segmentation import Segmentation
 from ..inference.segmenter import Segmenter
 from ..metrics.flicker import Flicker
 from ..metrics.latency import Reference
-from .drive_outputs import DriveOutputs, Frame, Outputs
+from .drive_outputs import DriveOutputs, OutputChoice, RecordedFrame
 from .drive_scores import CameraScores, DriveScores, FrameScores
 from .ground_truth import LabelFolder, LabelTopic, Truth, truth_ids, TruthError
 
@@ -52,26 +52,26 @@ class _Step(NamedTuple):
     """The messages to copy up to a frame, and the frame."""
 
     copies: list[Message]
-    frame: Frame | None
+    frame: RecordedFrame | None
 
 
 class _Answer(NamedTuple):
     """What a step became; ``ms`` is the network's time."""
 
     copies: list[Message]
-    frame: Frame | None = None
+    frame: RecordedFrame | None = None
     segmentation: Segmentation | None = None
     ms: float = 0.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReplaySettings:
     """
     What to replay of a recording, and what to make of it.
 
     :param topics: of the images; empty where there is only one.
     :param labels: for each of them the topic or the folder of its ground truth; or empty.
-    :param ids: of that ground truth, as :func:`.truth.truth_ids` names them.
+    :param ids: of that ground truth, as :func:`.ground_truth.truth_ids` names them.
     :param outputs: what to write.
     :param confidence_threshold: a pixel less probable than this is 255.
     :param pictures: whether to keep the worst frames.
@@ -81,13 +81,13 @@ class Settings:
     topics: Sequence[str]
     labels: Sequence[str]
     ids: str
-    outputs: Outputs
+    outputs: OutputChoice
     confidence_threshold: float = 0.0
     pictures: bool = False
     progress: bool = True
 
 
-def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveScores:
+def replay(segmenter: Segmenter, path: str | Path, settings: ReplaySettings) -> DriveScores:
     """
     Segment and score every frame of a recording.
 
@@ -132,7 +132,10 @@ def replay(segmenter: Segmenter, path: str | Path, settings: Settings) -> DriveS
 
 
 def _answers(
-    segmenter: Segmenter, steps: Iterable[_Step], settings: Settings, reference_ms: list[float]
+    segmenter: Segmenter,
+    steps: Iterable[_Step],
+    settings: ReplaySettings,
+    reference_ms: list[float],
 ) -> Iterator[_Answer]:
     """Run the network on each frame, and the reference now and then."""
     reference, sizes, frames = Reference(segmenter.device), set(), 0
@@ -203,7 +206,7 @@ class _Camera:
         self.scores, self.truth, self._ids = scores, truth, ids
         self._flicker = Flicker()
 
-    def read(self, bag: Bag, message: Message) -> Frame | None:
+    def read(self, bag: Bag, message: Message) -> RecordedFrame | None:
         """Decode an image and its ground truth; None, and a note of it, if that cannot be."""
         index = self.scores.frames_in
         self.scores.frames_in += 1
@@ -223,7 +226,7 @@ class _Camera:
             )
         if truth is not None:
             truth = cv2.LUT(truth, self._ids)
-        return Frame(message.topic, stamp, frame_id, message.time, image, truth)
+        return RecordedFrame(message.topic, stamp, frame_id, message.time, image, truth)
 
     def add(self, answer: _Answer, pictures: bool) -> FrameScores:
         """Score a frame; return its scores."""
@@ -256,7 +259,7 @@ class _Camera:
 
 
 def _cameras(
-    bag: Bag, labels: LabelSet, settings: Settings, stack: ExitStack
+    bag: Bag, labels: LabelSet, settings: ReplaySettings, stack: ExitStack
 ) -> dict[str, _Camera]:
     """
     Return the cameras by topic. Errors as :func:`replay`'s.
@@ -288,7 +291,7 @@ def _cameras(
     return cameras
 
 
-def _steps(bag: Bag, cameras: dict[str, _Camera], settings: Settings) -> Iterator[_Step]:
+def _steps(bag: Bag, cameras: dict[str, _Camera], settings: ReplaySettings) -> Iterator[_Step]:
     """Yield the frames in their order, decoded, and with them all messages if these are wanted."""
     everything = settings.outputs.out is not None
     copies: list[Message] = []

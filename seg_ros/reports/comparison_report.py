@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Plot
 from matplotlib.ticker import LogLocator, NullFormatter
 import numpy as np
 
-from .comparison_table import best, figures_table, machines_differ, pareto_front, Row
+from .comparison_table import best, ComparisonRow, figures_table, machines_differ, pareto_front
 from .page import number, plot, Section, write_report
 from .plots import ACCENT, canvas, FAINT, INK, LINE, literal, plain
 
@@ -24,7 +24,7 @@ SHAPES = 'osD^vP*X'
 
 
 def write_comparison_report(
-    path: str | Path, title: str, rows: Sequence[Row], warnings: Sequence[str]
+    path: str | Path, title: str, rows: Sequence[ComparisonRow], warnings: Sequence[str]
 ) -> None:
     """
     Write results side by side as one HTML page.
@@ -47,7 +47,7 @@ def write_comparison_report(
         figure = plot(trade_plot(points), 'mean IoU against latency')
         sections.append(Section('What does accuracy cost?', text, [figure]))
     table = figures_table(rows)
-    made = 1 + Row._fields.index('measured_on')
+    made = 1 + ComparisonRow._fields.index('measured_on')
     figures = [(line[0], *line[made:]) for line in table]
     sections.append(
         Section('Which one is the best?', _explained(rows), table=figures[1:], head=figures[0])
@@ -58,7 +58,7 @@ def write_comparison_report(
     write_report(path, title, f'{len(rows)} results', _facts(rows), sections)
 
 
-def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _facts(rows: Sequence[ComparisonRow]) -> list[tuple[str, str]]:
     """Return who leads in what."""
     units = {'miou': ('mean IoU', '.3f', ''), 'flicker': ('flicker', '.2%', ''),
              'p50': ('median time', '.1f', ' ms')}  # fmt: skip
@@ -72,7 +72,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def _explained(rows: Sequence[Row]) -> str:
+def _explained(rows: Sequence[ComparisonRow]) -> str:
     text = 'The best value of a column has a star. ' if best(rows) else ''
     if any(r.ratio is not None for r in rows):
         text += (
@@ -82,7 +82,7 @@ def _explained(rows: Sequence[Row]) -> str:
     return text
 
 
-def trade_plot(rows: Sequence[Row]) -> Plot:
+def trade_plot(rows: Sequence[ComparisonRow]) -> Plot:
     """Draw mean IoU against latency, which is in reference runs if the machines differ."""
     differ = machines_differ(rows) and all(r.ratio is not None for r in rows)
     latency = [r.ratio if differ else r.p50 for r in rows]
@@ -112,7 +112,7 @@ def trade_plot(rows: Sequence[Row]) -> Plot:
     return drawing
 
 
-def _class_sections(rows: Sequence[Row]) -> list[Section]:
+def _class_sections(rows: Sequence[ComparisonRow]) -> list[Section]:
     scored = [r for r in rows if r.iou]
     if not scored:
         return []
@@ -134,7 +134,7 @@ def _class_sections(rows: Sequence[Row]) -> list[Section]:
     ]
 
 
-def classes_plot(rows: Sequence[Row]) -> Plot:
+def classes_plot(rows: Sequence[ComparisonRow]) -> Plot:
     """Draw each class's IoU as a dot for each result; all have the same classes."""
     classes = list(rows[0].iou)
     drawing = canvas(9, 0.3 * len(classes) + 1.1)

@@ -15,7 +15,7 @@ EVALUATE = ('dataset', 'images', 'miou', 'iou')
 """What tells one of ``evaluate``."""
 
 
-class Row(NamedTuple):
+class ComparisonRow(NamedTuple):
     """
     What a result says of one network.
 
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     iou: Mapping[str, float | None]
 
 
-def row(result: Result, name: str, source: str) -> Row:
+def row(result: Result, name: str, source: str) -> ComparisonRow:
     """
     Return a result of ``replay`` or ``evaluate`` as a row.
 
@@ -53,7 +53,7 @@ def row(result: Result, name: str, source: str) -> Row:
     size = result.get('input_size') or ()
     latency = result.get('latency_ms') or {}
     figures = {key: known(result.get(key)) for key in ('miou', 'flicker', 'confidence', 'fps')}
-    return Row(
+    return ComparisonRow(
         name=name,
         model=Path(str(result.get('model', '–'))).name,
         input_size='x'.join(str(side) for side in reversed(size)) or '–',
@@ -96,7 +96,7 @@ BETTER = {'miou': max, 'flicker': min, 'p50': min, 'p95': min, 'fps': max, 'rati
 """Of which column which value is the best; confidence is no merit."""
 
 
-def best(rows: Sequence[Row]) -> dict[str, float]:
+def best(rows: Sequence[ComparisonRow]) -> dict[str, float]:
     """Return the best value of each column of which several results have one."""
     found = {}
     for column, choose in BETTER.items():
@@ -106,10 +106,10 @@ def best(rows: Sequence[Row]) -> dict[str, float]:
     return found
 
 
-def figures_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def figures_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, ...]]:
     """Return headings and results as lines of cells; a column's best value has a star."""
     winners = best(rows)
-    made = Row._fields[: Row._fields.index('miou')]
+    made = ComparisonRow._fields[: ComparisonRow._fields.index('miou')]
     lines = [(*(name.replace('_', ' ') for name in made), *(name for name, _ in COLUMNS.values()))]
     for r in rows:
         cells = [str(getattr(r, name)) for name in made]
@@ -121,13 +121,13 @@ def figures_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return lines
 
 
-def machines_differ(rows: Sequence[Row]) -> bool:
+def machines_differ(rows: Sequence[ComparisonRow]) -> bool:
     """Return whether the reference network says that the machines were not equally fast."""
     times = [r.reference_ms for r in rows if r.reference_ms is not None]
     return bool(times) and max(times) > (1 + SAME_SPEED) * min(times)
 
 
-def warnings(rows: Sequence[Row]) -> list[str]:
+def warnings(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return what speaks against comparing the results."""
     said = []
     places = dict.fromkeys(r.measured_on for r in rows)

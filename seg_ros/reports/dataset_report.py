@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..images.image_file import Image
 from ..images.labels import IGNORE, LabelSet
 from ..images.overlay import colorize, thumbnail
-from ..metrics.cameras import CameraRow, CameraScores, means, worst
+from ..metrics.cameras import CameraRow, means, ScoresByCamera, worst
 from ..metrics.process_group import gathered
 from ..metrics.scores import Scores
 from .page import Figure, legend, picture, plot, Section, write_report
@@ -32,7 +32,7 @@ CONFUSIONS = 12
 WRONG = (214, 39, 40)
 
 
-class Frame(NamedTuple):
+class ScoredFrame(NamedTuple):
     """
     A scored image, at the report's size.
 
@@ -52,8 +52,8 @@ class Gallery:
     """Keeps the best and the worst frames of any number."""
 
     def __init__(self) -> None:
-        self._best: list[Frame] = []
-        self._worst: list[Frame] = []
+        self._best: list[ScoredFrame] = []
+        self._worst: list[ScoredFrame] = []
 
     def add(
         self, score: float, place: int, source: str, image: Image, truth: Image, predicted: Image
@@ -61,9 +61,9 @@ class Gallery:
         """Take a frame; one without a score, as nothing in it is labelled, is never shown."""
         if not isnan(score):
             small = (thumbnail(image, cv2.INTER_AREA), thumbnail(truth), thumbnail(predicted))
-            self._keep([Frame(score, place, source, *small)])
+            self._keep([ScoredFrame(score, place, source, *small)])
 
-    def _keep(self, frames: Sequence[Frame]) -> None:
+    def _keep(self, frames: Sequence[ScoredFrame]) -> None:
         self._best = sorted([*self._best, *frames], key=lambda f: (-f.score, f.place))[:SHOWN]
         self._worst = sorted([*self._worst, *frames], key=lambda f: (f.score, f.place))[:SHOWN]
 
@@ -73,11 +73,11 @@ class Gallery:
         self._best, self._worst = [], []
         self._keep([frame for frames in kept for frame in frames.values()])
 
-    def best(self) -> list[Frame]:
+    def best(self) -> list[ScoredFrame]:
         """Return the best frames, the best one first."""
         return self._best
 
-    def worst(self) -> list[Frame]:
+    def worst(self) -> list[ScoredFrame]:
         """Return the worst frames, the worst one first; none that is among the best."""
         shown = {frame.place for frame in self._best}
         return [frame for frame in self._worst if frame.place not in shown]
@@ -119,7 +119,7 @@ def write_datasets_report(
     path: str | Path,
     title: str,
     subtitle: str,
-    sets: Sequence[tuple[CameraScores, Gallery]],
+    sets: Sequence[tuple[ScoresByCamera, Gallery]],
     rows: Sequence[CameraRow],
 ) -> None:
     """
@@ -255,7 +255,7 @@ def confusions(counts: NDArray[np.int64], labels: LabelSet) -> list[tuple[str, .
     return rows
 
 
-def _frames_section(title: str, frames: Sequence[Frame], labels: LabelSet) -> Section:
+def _frames_section(title: str, frames: Sequence[ScoredFrame], labels: LabelSet) -> Section:
     figures: list[Figure] = []
     for frame in frames:
         name = f'mIoU {frame.score:.3f}, {Path(frame.source).stem}'

@@ -16,7 +16,7 @@ from ..benchmark.rows import machine
 from ..images.labels import CITYSCAPES
 from ..models import build_model
 from ..models.cost import cost_by_branch, total
-from .study_rows import Row, Study
+from .study_rows import Study, StudyRow
 from .trained import FINE_TUNING, folder_of, SCALES, Schedule, score, shared
 
 TRIAL = (65, 97)
@@ -88,7 +88,7 @@ def run_study(
         'dataset': schedule.dataset,
         'scales': list(SCALES),
         'fine_tuning': FINE_TUNING,
-        'schedule': shared(schedule.recipe(Row('', study.rows[-1].network), 0)),
+        'schedule': shared(schedule.recipe(StudyRow('', study.rows[-1].network), 0)),
         'seeds': seeds,
         'size': list(size),
         'timing': {},
@@ -114,7 +114,7 @@ def spec(network: Mapping[str, Any]) -> str:
     return ':'.join(filter(None, (network['name'], ','.join(arguments))))
 
 
-def _counted(row: Row, size: tuple[int, int]) -> dict[str, float]:
+def _counted(row: StudyRow, size: tuple[int, int]) -> dict[str, float]:
     """Return a network's multiply-adds and parameters, of what runs in use."""
     network = build_model({'num_classes': len(CITYSCAPES), **row.network})
     unused = tuple(f'{name}.' for name in network.training_only)

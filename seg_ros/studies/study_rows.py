@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Row(NamedTuple):
+class StudyRow(NamedTuple):
     """
     One line of a study's table.
 
@@ -43,7 +43,7 @@ class Study(NamedTuple):
     title: str
     paper: str
     size: tuple[int, int]
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
 
 
 ICNET: Mapping[str, Any] = MappingProxyType({'name': 'icnet'})
@@ -82,15 +82,15 @@ def _bisenetv2(
         BISENETV2_PAPER,
         BISENETV2_SIZE,
         tuple(
-            Row(label, {**BISENETV2, **network}, recipe, _figures(miou))
+            StudyRow(label, {**BISENETV2, **network}, recipe, _figures(miou))
             for label, network, recipe, miou in rows
         ),
     )
 
 
-def _kept(rate: float, label: str, paper: Mapping[str, float]) -> Row:
+def _kept(rate: float, label: str, paper: Mapping[str, float]) -> StudyRow:
     network = ICNET if rate == 1 else {**ICNET, 'width': rate}
-    return Row(label, network, paper=paper, pruned_from=ICNET)
+    return StudyRow(label, network, paper=paper, pruned_from=ICNET)
 
 
 TIME_BUDGET = 'time_budget'
@@ -102,10 +102,10 @@ STUDIES: Mapping[str, Study] = {
         ICNET_PAPER,
         ICNET_SIZE,
         (
-            Row('half PSPNet50', HALF_PSPNET50, paper=_figures(67.9, 170, 9.2)),
-            Row('sub4', {**ICNET, 'exit': 'sub4'}, paper=_figures(59.6, 18, 0.6)),
-            Row('sub24', {**ICNET, 'exit': 'sub24'}, paper=_figures(66.5, 25, 1.1)),
-            Row('sub124', ICNET, paper=_figures(67.7, 33, 1.6)),
+            StudyRow('half PSPNet50', HALF_PSPNET50, paper=_figures(67.9, 170, 9.2)),
+            StudyRow('sub4', {**ICNET, 'exit': 'sub4'}, paper=_figures(59.6, 18, 0.6)),
+            StudyRow('sub24', {**ICNET, 'exit': 'sub24'}, paper=_figures(66.5, 25, 1.1)),
+            StudyRow('sub124', ICNET, paper=_figures(67.7, 33, 1.6)),
         ),
     ),
     'fusion': Study(
@@ -114,14 +114,14 @@ STUDIES: Mapping[str, Study] = {
         ICNET_SIZE,
         (
             *(
-                Row(
+                StudyRow(
                     f'deconvolution {kernel}x{kernel}',
                     {**ICNET, 'fusion': f'deconvolution{kernel}'},
                     paper=_figures(miou, ms),
                 )
                 for kernel, miou, ms in ((3, 66.7, 31), (5, 66.7, 34), (7, 68.0, 38))
             ),
-            Row('cascade feature fusion', ICNET, paper=_figures(67.7, 33)),
+            StudyRow('cascade feature fusion', ICNET, paper=_figures(67.7, 33)),
         ),
     ),
     'guidance': Study(
@@ -129,8 +129,8 @@ STUDIES: Mapping[str, Study] = {
         ICNET_PAPER,
         ICNET_SIZE,
         (
-            Row('without', ICNET, UNGUIDED, _figures(66.8, 33)),
-            Row('with label guidance', ICNET, paper=_figures(67.7, 33)),
+            StudyRow('without', ICNET, UNGUIDED, _figures(66.8, 33)),
+            StudyRow('with label guidance', ICNET, paper=_figures(67.7, 33)),
         ),
     ),
     'label_size': Study(
@@ -138,8 +138,8 @@ STUDIES: Mapping[str, Study] = {
         'none, as ICNet (arXiv 1704.08545) has no such table',
         ICNET_SIZE,
         (
-            Row('outputs at full size', ICNET, {'full_size_loss': True}),
-            Row("labels at the outputs' size", ICNET),
+            StudyRow('outputs at full size', ICNET, {'full_size_loss': True}),
+            StudyRow("labels at the outputs' size", ICNET),
         ),
     ),
     'aggregation': _bisenetv2(

@@ -21,7 +21,7 @@ from ..models.cascade import Cascade
 from ..pruning.compression import prune
 from ..training.config import Recipe
 from ..training.loop import Training
-from .study_rows import Row
+from .study_rows import StudyRow
 
 RESULT = 'result.json'
 SCALES = (0.75, 1.5)
@@ -56,7 +56,7 @@ class Schedule:
     device: str = 'cpu'
     resume: bool = False
 
-    def recipe(self, row: Row, seed: int) -> Recipe:
+    def recipe(self, row: StudyRow, seed: int) -> Recipe:
         """
         Return the recipe of a row.
 
@@ -97,7 +97,7 @@ class Schedule:
         return digest.hexdigest()
 
 
-def folder_of(schedule: Schedule, row: Row, seed: int) -> Path:
+def folder_of(schedule: Schedule, row: StudyRow, seed: int) -> Path:
     """
     Return the folder of a training, named by what tells its recipe from others.
 
@@ -117,7 +117,7 @@ def folder_of(schedule: Schedule, row: Row, seed: int) -> Path:
     return schedule.out / f'{",".join(parts)}-{sha256(content.encode()).hexdigest()[:8]}'
 
 
-def score(schedule: Schedule, row: Row, seed: int) -> float:
+def score(schedule: Schedule, row: StudyRow, seed: int) -> float:
     """
     Return the mIoU of a row on ``val``, of what was trained before or is trained now.
 
@@ -137,7 +137,7 @@ def score(schedule: Schedule, row: Row, seed: int) -> float:
     return float(told['miou'][leaves])
 
 
-def _trained(schedule: Schedule, row: Row, seed: int) -> Path:
+def _trained(schedule: Schedule, row: StudyRow, seed: int) -> Path:
     """Return the folder of a row's training, which is over."""
     folder = folder_of(schedule, row, seed)
     if (folder / RESULT).exists():
@@ -166,9 +166,9 @@ def _trained(schedule: Schedule, row: Row, seed: int) -> Path:
     return folder
 
 
-def _pruned(schedule: Schedule, row: Row, seed: int, folder: Path) -> Path:
+def _pruned(schedule: Schedule, row: StudyRow, seed: int, folder: Path) -> Path:
     """Return a file of the weights that a pruned row starts from."""
-    whole = _trained(schedule, Row(row.label, row.pruned_from), seed) / 'best.safetensors'
+    whole = _trained(schedule, StudyRow(row.label, row.pruned_from), seed) / 'best.safetensors'
     if row.network == row.pruned_from:
         return whole
     pruned, checkpoint = folder / 'pruned.safetensors', load_checkpoint(whole)

@@ -47,7 +47,7 @@ def batch_of_processes(x: Tensor) -> Tensor:
     return whole
 
 
-class Outputs(nn.Module):
+class TrainingOutputs(nn.Module):
     """A network as DistributedDataParallel wants it: called, not asked for a method."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
@@ -90,12 +90,12 @@ def training_form(network: SegmentationNetwork, device: str) -> nn.Module:
     In several processes the network's batch norms are replaced, in place.
     """
     if world_size() == 1:
-        return Outputs(network)
+        return TrainingOutputs(network)
     if device.startswith('cuda'):
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        return DistributedDataParallel(Outputs(network), [torch.device(device)])
+        return DistributedDataParallel(TrainingOutputs(network), [torch.device(device)])
     _synchronise(network)
-    return DistributedDataParallel(Outputs(network))
+    return DistributedDataParallel(TrainingOutputs(network))
 
 
 def _synchronise(module: nn.Module) -> None:

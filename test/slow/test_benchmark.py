@@ -14,7 +14,7 @@ from seg_ros.benchmark.cases import Case, with_baselines
 from seg_ros.benchmark.engine_benchmark import measure
 from seg_ros.benchmark.peak import measure as measure_peak
 from seg_ros.benchmark.peak_memory import peak_memory
-from seg_ros.benchmark.rows import read, Row
+from seg_ros.benchmark.rows import BenchmarkRow, read
 from seg_ros.models.cost import cost_by_branch, total
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -107,7 +107,7 @@ def test_json_plot_report_and_table(tmp_path, capsys):
         ([64, 96], True),
     ]
     assert found['machine']['threads'] == 1 and 'torch' in found['machine']
-    assert [Row(**row) for row in found['results']] == read(paths['a.json'])['results']
+    assert [BenchmarkRow(**row) for row in found['results']] == read(paths['a.json'])['results']
     assert '<svg' in paths['a.svg'].read_text()
     assert 'icnet:width=0.25,exit=sub4' in paths['a.html'].read_text()
     capsys.readouterr()

@@ -34,16 +34,16 @@ def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
     (found,) = json.loads(paths['a.json'].read_text())['deadlines']
     assert (found['deadline_ms'], found['rate']) == (300, 4)
     assert found['busy_processes'] >= 1 and found['slower'] > 0
-    fixed, ladder = found['runs']
-    assert (fixed['name'], ladder['name']) == (trial.FIXED, trial.LADDER)
-    for run in fixed, ladder:
+    fixed, scheduler = found['runs']
+    assert (fixed['name'], scheduler['name']) == (trial.FIXED, trial.SCHEDULED)
+    for run in fixed, scheduler:
         assert len(run['frames']) == 4 * (2 * trial.CALM_SECONDS + trial.LOAD_SECONDS)
         ((begin, end),) = run['loaded']
         assert trial.CALM_SECONDS < end - begin < 3 * trial.LOAD_SECONDS
         answered = [frame for frame in run['frames'] if frame[1] is not None]
         assert answered
-        # The pixels of every mask are those of a rung.
-        assert {rung for *_, rung in answered} <= {'128x96', '96x64', '64x32', '64x64'}
+        # The pixels of every mask are those of an operating point.
+        assert {point for *_, point in answered} <= {'128x96', '96x64', '64x32', '64x64'}
         assert 0 < run['in_time_of_sent'] <= run['in_time_of_answered'] <= 1
     assert fixed['rungs']['128x96'] == 1
     assert '<svg' in paths['a.svg'].read_text()

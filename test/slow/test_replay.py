@@ -33,9 +33,9 @@ from seg_ros.datasets.camvid import camvid
 from seg_ros.datasets.catalog import label_ids
 from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.segmenter import Segmenter
-from seg_ros.replay.drive_outputs import Outputs
+from seg_ros.replay.drive_outputs import OutputChoice
 from seg_ros.replay.fleet import replay_all
-from seg_ros.replay.offline import Settings
+from seg_ros.replay.offline import ReplaySettings
 
 CAMVID = os.environ.get('SEG_ROS_CAMVID')
 
@@ -122,8 +122,8 @@ class Killer:
 
 
 def test_a_killed_process_costs_its_drive_alone(fleet, segmenter, frames):
-    settings = Settings(
-        [], [], label_ids('camvid', segmenter.labels), Outputs(None, None, segmenter.labels),
+    settings = ReplaySettings(
+        [], [], label_ids('camvid', segmenter.labels), OutputChoice(None, None, segmenter.labels),
         progress=False,
     )  # fmt: skip
     jobs = [

@@ -25,7 +25,7 @@ from seg_ros.studies.budget import time_budget
 from seg_ros.studies.study import run_study, Timing
 from seg_ros.studies.study_plots import budget_plot, study_plot
 from seg_ros.studies.study_report import as_page, table
-from seg_ros.studies.study_rows import Row, Study
+from seg_ros.studies.study_rows import Study, StudyRow
 from seg_ros.studies.trained import folder_of, score
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -49,11 +49,11 @@ def study(root: Path, out: Path, *arguments: str) -> int:
 def test_pruned_rows_start_from_the_whole_network(root: Path, tmp_path: Path) -> None:
     whole = {**TINY, 'alpha': 0.25}
     plan = schedule(root, tmp_path, epochs=2)
-    rows = [Row('1', whole, pruned_from=whole), Row('1/2', TINY, pruned_from=whole)]
+    rows = [StudyRow('1', whole, pruned_from=whole), StudyRow('1/2', TINY, pruned_from=whole)]
     scores = [score(plan, row, 0) for row in rows]
     assert all(0 <= each <= 1 for each in scores)
     first, half = (folder_of(plan, row, 0) for row in rows)
-    trained = folder_of(plan, Row('', whole), 0)
+    trained = folder_of(plan, StudyRow('', whole), 0)
     assert {first, half, trained} == set(tmp_path.iterdir())
     recipes = [load_checkpoint(folder / 'best.safetensors').training['recipe']
                for folder in (trained, first, half)]  # fmt: skip
@@ -106,12 +106,12 @@ def test_a_study_leaves_figures_table_and_plot(widths: Path) -> None:
 
 def test_rows_are_trained_once_and_timed_later(root: Path, tmp_path: Path) -> None:
     plan = schedule(root, tmp_path)
-    rows = (Row('with', TINY), Row('without', TINY, {'auxiliary': 0.0}))
+    rows = (StudyRow('with', TINY), StudyRow('without', TINY, {'auxiliary': 0.0}))
     first = run_study('a', Study('?', 'nobody', (64, 96), rows), plan, 1, None, lambda _: None)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob('*/*.*')}
     assert len(before) == 4
     engine = Timing((32, 64), 'cpu', 'torch', 'fp32', rounds=1)
-    other = Study('?', 'nobody', (64, 96), (Row('again', TINY), *rows[1:]))
+    other = Study('?', 'nobody', (64, 96), (StudyRow('again', TINY), *rows[1:]))
     found = run_study('b', other, plan, 1, engine, lambda _: None)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob('*/*.*')} == before
     assert [row['miou'] for row in found['rows']] == [row['miou'] for row in first['rows']]
@@ -195,7 +195,7 @@ def test_bad_input_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_seeds_show_their_spread(root: Path, tmp_path: Path) -> None:
-    rows = (Row('small', TINY), Row('half', {**TINY, 'semantic_ratio': 0.5}))
+    rows = (StudyRow('small', TINY), StudyRow('half', {**TINY, 'semantic_ratio': 0.5}))
     tiny = Study('Which is better', 'nobody', (64, 128), rows)
     found = run_study('tiny', tiny, schedule(root, tmp_path), 2, None, lambda _: None)
     for row in found['rows']:

@@ -9,7 +9,7 @@ import pytest
 
 from seg_ros.benchmark.live.live_rows import camera_rows, end_to_end_rows, transport_rows
 from seg_ros.benchmark.live.measurements import BOTH
-from seg_ros.benchmark.rows import Row
+from seg_ros.benchmark.rows import BenchmarkRow
 from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.images.image_file import encode_image
 from seg_ros.images.run_length import encode
@@ -18,8 +18,8 @@ PICTURE = picture(1, 36, 48)
 TORCH = {'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
 
 
-def check(rows: list[dict], benchmark: str, count: int) -> list[Row]:
-    found = [Row(**row) for row in rows]
+def check(rows: list[dict], benchmark: str, count: int) -> list[BenchmarkRow]:
+    found = [BenchmarkRow(**row) for row in rows]
     assert len(found) == count
     for row in found:
         assert row.benchmark == benchmark

@@ -27,7 +27,7 @@ from seg_ros.benchmark.engine_benchmark import compared
 from seg_ros.benchmark.networks import find_network
 from seg_ros.benchmark.peak import best
 from seg_ros.benchmark.power import Power
-from seg_ros.benchmark.rows import read, result, Row
+from seg_ros.benchmark.rows import BenchmarkRow, read, result
 from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.models import SegmentationNetwork
@@ -228,7 +228,7 @@ def test_each_network_is_compared_with_its_own_kind():
 
 def test_ratios_are_of_milliseconds_an_image_at_the_same_size():
     def row(benchmark, milliseconds, batch=1, size=SMALL, **fields):
-        return Row(
+        return BenchmarkRow(
             benchmark, 'other' if benchmark == 'baseline' else 'ours', baseline='other',
             input_size=size, image_size=size, batch=batch,
             latency_ms={'p50': milliseconds} if milliseconds else {}, **fields,
@@ -241,7 +241,7 @@ def test_ratios_are_of_milliseconds_an_image_at_the_same_size():
             row('engine', 120.0, batch=6),
             row('engine', None, timing='throughput', fps=40.0),
             row('engine', 50.0, size=(32, 64)),
-            Row('overlay', latency_ms={'p50': 5.0}, ratio=0.1),
+            BenchmarkRow('overlay', latency_ms={'p50': 5.0}, ratio=0.1),
         ]
     )
     assert [r.ratio for r in rows] == pytest.approx([1.0, 0.25, 0.1, 0.125, None, 0.1])
@@ -299,8 +299,8 @@ def test_two_files_make_one_table(tmp_path, capsys):
     sizes = {'input_size': [32, 64], 'image_size': [64, 96]}
     network = 'icnet:width=0.25,exit=sub4'
     rows = [
-        Row('engine', network, backend='torch', latency_ms={'p50': 1.5}, **sizes),
-        Row('overlay', network, latency_ms={'p50': 0.5}, **sizes),
+        BenchmarkRow('engine', network, backend='torch', latency_ms={'p50': 1.5}, **sizes),
+        BenchmarkRow('overlay', network, latency_ms={'p50': 0.5}, **sizes),
     ]
     one.write_text(json.dumps(result(rows, 'seg_ros benchmark engine', peak=PEAK)))
     assert read(one)['results'] == rows
@@ -314,7 +314,10 @@ def test_two_files_make_one_table(tmp_path, capsys):
 
 
 def test_a_table_leaves_out_what_no_row_has():
-    rows = [Row('transport', notes='a|b', latency_ms={'p50': 1.5}), Row('transport')]
+    rows = [
+        BenchmarkRow('transport', notes='a|b', latency_ms={'p50': 1.5}),
+        BenchmarkRow('transport'),
+    ]
     assert as_markdown(table(rows)).splitlines() == [
         '| benchmark | batch | timing | resize | p50 ms | notes |',
         '| --- | --- | --- | --- | --- | --- |',
@@ -359,7 +362,7 @@ def test_a_file_that_is_no_result_is_an_input_error(tmp_path, capsys):
 
 
 def test_a_result_names_machine_and_command():
-    made = result([Row('engine')], 'seg_ros benchmark engine', PEAK, branches=[])
+    made = result([BenchmarkRow('engine')], 'seg_ros benchmark engine', PEAK, branches=[])
     assert made['command'] == 'seg_ros benchmark engine'
     assert made['peak'] == PEAK and made['branches'] == []
     assert made['machine']['torch'] and made['machine']['cores'] >= 1

@@ -17,7 +17,13 @@ import torch
 
 from seg_ros.benchmark.deadline_plot import deadline_plot
 from seg_ros.inference import deadline as deadline_module
-from seg_ros.inference.deadline import CALM, Ladder, make_ladder, MEMORY, Rung
+from seg_ros.inference.deadline import (
+    CALM,
+    make_scheduler,
+    MEMORY,
+    OperatingPoint,
+    Scheduler,
+)
 from seg_ros.inference.deployed import Deployed
 from seg_ros.inference.quantization import calibrate, quantize, QuantizedConv
 from seg_ros.inference.segmenter import Segmenter
@@ -31,25 +37,25 @@ PERIOD = 0.1
 
 @pytest.fixture
 def timed_briefly(monkeypatch):
-    """Rungs are timed once each: what they take is not asked here."""
+    """Operating points are timed once each: what they take is not asked here."""
     monkeypatch.setattr(deadline_module, 'ROUNDS', 1)
     monkeypatch.setattr(deadline_module, 'ROUNDS_SECONDS', 0.0)
 
 
-def ladder_of(seconds=SECONDS) -> Ladder:
-    """Return a ladder that is told how long its frames took."""
-    return Ladder([Rung(name, None, each) for name, each in seconds.items()])
+def scheduler_of(seconds=SECONDS) -> Scheduler:
+    """Return a scheduler that is told how long its frames took."""
+    return Scheduler([OperatingPoint(name, None, each) for name, each in seconds.items()])
 
 
-# Which rung
+# Which operating point
 
 
-def drive(ladder, deadline, load, *, noise=0.0, frames=600, period=PERIOD, seed=0):
+def drive(scheduler, deadline, load, *, noise=0.0, frames=600, period=PERIOD, seed=0):
     """
     Simulate a camera and a worker that takes the newest frame.
 
-    :param load: by how much what time makes a rung slower: called with seconds and its name.
-    :returns: of each frame answered its time, age and rung; frames sent.
+    :param load: by how much what time makes a point slower: called with seconds and its name.
+    :returns: of each frame answered its time, age and point; frames sent.
     """
     random = np.random.default_rng(seed)
     answered, free, frame = [], 0.0, 0
@@ -57,11 +63,13 @@ def drive(ladder, deadline, load, *, noise=0.0, frames=600, period=PERIOD, seed=
         frame = max(frame, int(free / period + 1e-9))  # what came before was replaced
         published = frame * period
         start = max(published, free)
-        rung = ladder.choose(deadline - (start - published))
-        took = SECONDS[rung.name] * load(start, rung.name) * float(np.exp(random.normal(0, noise)))
-        ladder.observe(rung, took)
+        point = scheduler.choose(deadline - (start - published))
+        took = (
+            SECONDS[point.name] * load(start, point.name) * float(np.exp(random.normal(0, noise)))
+        )
+        scheduler.observe(point, took)
         free = start + took
-        answered.append((published, free - published, rung.name))
+        answered.append((published, free - published, point.name))
         frame += 1
     return answered, frames
 
@@ -79,9 +87,9 @@ def fourfold(time, name):
 @pytest.mark.parametrize('noise', [0.02, 0.2])
 def test_frames_are_in_time_under_a_load_that_a_fixed_depth_cannot_follow(noise, seed):
     deadline = 0.1
-    fixed = Ladder([Rung('640x480', None, SECONDS['640x480'])])
+    fixed = Scheduler([OperatingPoint('640x480', None, SECONDS['640x480'])])
     at_full_depth = inside(*drive(fixed, deadline, fourfold, noise=noise, seed=seed), deadline)
-    answered, sent = drive(ladder_of(), deadline, fourfold, noise=noise, seed=seed)
+    answered, sent = drive(scheduler_of(), deadline, fourfold, noise=noise, seed=seed)
     assert at_full_depth < 0.55
     assert inside(answered, sent, deadline) >= 0.95
     # And as deep as time allows: from a second after the load is gone.
@@ -91,13 +99,13 @@ def test_frames_are_in_time_under_a_load_that_a_fixed_depth_cannot_follow(noise,
 
 
 def test_a_load_is_followed_at_once_and_left_within_a_few_frames():
-    answered, _ = drive(ladder_of(), 0.1, fourfold, frames=100)
+    answered, _ = drive(scheduler_of(), 0.1, fourfold, frames=100)
     names = [name for *_, name in answered]
     # One frame meets the load unprepared, and takes so long that the next is replaced.
     late = [round(time / PERIOD) for time, age, _ in answered if age > 0.1]
     assert late[0] == 50 and len(late) <= 2
     assert set(names[:50]) == {'640x480'} and names[51] == '320x256'
-    again, _ = drive(ladder_of(), 0.1, fourfold, frames=110)
+    again, _ = drive(scheduler_of(), 0.1, fourfold, frames=110)
     calm = [name for time, _, name in again if time >= 10 - 1e-9]
     assert set(calm[:CALM]) == {'320x256'} and set(calm[CALM:]) == {'640x480'}
 
@@ -108,7 +116,7 @@ def test_a_load_that_short_frames_do_not_feel_costs_one_frame_in_twenty():
     def load(time, name):
         return 4.0 if name == '640x480' else 1.0
 
-    answered, sent = drive(ladder_of(), 0.1, load)
+    answered, sent = drive(scheduler_of(), 0.1, load)
     late = [name for _, age, name in answered if age > 0.1]
     assert 0 < len(late) <= sent / MEMORY
     assert inside(answered, sent, 0.1) >= 0.95
@@ -116,71 +124,71 @@ def test_a_load_that_short_frames_do_not_feel_costs_one_frame_in_twenty():
 
 @pytest.mark.parametrize('measured', [(1.5, 1, 1), (1, 1.6, 1), (1, 1, 1.6), (4, 4, 4), (3, 5, 5)])
 def test_a_start_that_was_disturbed_is_made_up_for(measured):
-    """Each rung seemed to take so many times what it takes."""
+    """Each point seemed to take so many times what it takes."""
     seconds = {name: times * SECONDS[name] for name, times in zip(SECONDS, measured)}
-    answered, sent = drive(ladder_of(seconds), 0.1, fourfold, noise=0.05)
+    answered, sent = drive(scheduler_of(seconds), 0.1, fourfold, noise=0.05)
     assert inside(answered, sent, 0.1) >= 0.95
     unloaded = [name for time, _, name in answered if 1 <= time % 10 < 5]
     assert unloaded.count('640x480') / len(unloaded) > 0.95
 
 
 def test_what_is_around_the_network_does_not_keep_it_shallow():
-    """Six milliseconds are much of the cheapest rung, and little of the deepest."""
+    """Six milliseconds are much of the cheapest operating point, and little of the deepest."""
 
     def load(time, name):
         return fourfold(time, name) + 0.006 / SECONDS[name]
 
-    answered, _ = drive(ladder_of(), 0.06, load, frames=300)
+    answered, _ = drive(scheduler_of(), 0.06, load, frames=300)
     unloaded = [name for time, _, name in answered if 1 <= time % 10 < 5]
     assert set(unloaded) == {'640x480'}
 
 
 def test_the_deepest_that_fits_is_chosen_and_always_one():
-    ladder = ladder_of()
-    chosen = {left: ladder.choose(left).name for left in (float('inf'), 1, 0.05, 0.04, 0.02)}
+    scheduler = scheduler_of()
+    chosen = {left: scheduler.choose(left).name for left in (float('inf'), 1, 0.05, 0.04, 0.02)}
     assert chosen == {
         float('inf'): '640x480', 1: '640x480', 0.05: '640x480', 0.04: '480x352', 0.02: '320x256'
     }  # fmt: skip
     # Where nothing fits it is the last, though at the start it seemed no cheaper.
-    assert [ladder.choose(left).name for left in (0.001, 0, -3)] == ['320x256'] * 3
-    disturbed = ladder_of({'deep': 0.03, 'middle': 0.01, 'last': 0.01})
+    assert [scheduler.choose(left).name for left in (0.001, 0, -3)] == ['320x256'] * 3
+    disturbed = scheduler_of({'deep': 0.03, 'middle': 0.01, 'last': 0.01})
     assert disturbed.choose(0.001).name == 'last'
 
 
 def test_a_rung_alone_needs_no_time():
-    ladder = Ladder([Rung('only', None)])
+    scheduler = Scheduler([OperatingPoint('only', None)])
     for seconds in (0.0, 5.0, 0.001):
-        assert ladder.choose(-1).name == 'only'
-        ladder.observe(ladder.rungs[0], seconds)
-    assert ladder.shares() == {'only': 1.0}
+        assert scheduler.choose(-1).name == 'only'
+        scheduler.observe(scheduler.points[0], seconds)
+    assert scheduler.shares() == {'only': 1.0}
 
 
 def test_shares_are_of_the_frames_answered_lately():
-    ladder = ladder_of()
-    assert ladder.shares() == dict.fromkeys(SECONDS, 0)
+    scheduler = scheduler_of()
+    assert scheduler.shares() == dict.fromkeys(SECONDS, 0)
     for i in range(400):
-        ladder.observe(ladder.rungs[1 if i < 300 else i % 4 == 0], 0.02)
-    assert ladder.shares() == {'640x480': 0.75, '480x352': 0.25, '320x256': 0}
+        scheduler.observe(scheduler.points[1 if i < 300 else i % 4 == 0], 0.02)
+    assert scheduler.shares() == {'640x480': 0.75, '480x352': 0.25, '320x256': 0}
 
 
-# What a rung is
+# What an operating point is
 
 
 @pytest.mark.parametrize('own', EXITS)
 def test_rungs_of_icnet_are_its_exits(own):
     segmenter = small_segmenter(exit=own)
     said = []
-    ladder = make_ladder(segmenter, [(48, 64), (30, 40)], said.append)
-    assert ladder.rungs[0].segmenter is segmenter
-    assert [rung.name for rung in ladder.rungs] == [*reversed(EXITS[: EXITS.index(own) + 1])]
-    assert said[-1].startswith(f'rungs: {own} ')
+    scheduler = make_scheduler(segmenter, [(48, 64), (30, 40)], said.append)
+    assert scheduler.points[0].segmenter is segmenter
+    assert [point.name for point in scheduler.points] == [*reversed(EXITS[: EXITS.index(own) + 1])]
+    assert said[-1].startswith(f'operating points: {own} ')
     image = picture((48, 64))
     masks = []
-    seconds = [rung.seconds for rung in ladder.rungs]
+    seconds = [point.seconds for point in scheduler.points]
     assert seconds == sorted(seconds, reverse=True) and seconds[-1] > 0
-    for rung in ladder.rungs:
-        built = small_segmenter(exit=rung.name)
-        mask = rung.segmenter.predict(image).labels
+    for point in scheduler.points:
+        built = small_segmenter(exit=point.name)
+        mask = point.segmenter.predict(image).labels
         np.testing.assert_array_equal(mask, built.predict(image).labels)
         masks.append(mask)
     assert all((a != b).any() for a, b in pairwise(masks))
@@ -188,16 +196,16 @@ def test_rungs_of_icnet_are_its_exits(own):
 
 def test_rungs_of_other_networks_are_input_sizes():
     segmenter = small_segmenter(name='bisenetv2', size=(96, 160))
-    ladder = make_ladder(segmenter, [(48, 64)], lambda line: None)
-    assert [rung.name for rung in ladder.rungs] == ['160x96', '128x64', '96x64']
+    scheduler = make_scheduler(segmenter, [(48, 64)], lambda line: None)
+    assert [point.name for point in scheduler.points] == ['160x96', '128x64', '96x64']
     image = picture((48, 64))
-    for rung in ladder.rungs:
-        width, height = map(int, rung.name.split('x'))
+    for point in scheduler.points:
+        width, height = map(int, point.name.split('x'))
         built = Segmenter(
             segmenter.checkpoint, input_height=height, input_width=width, device='cpu',
             backend='torch', precision='fp32',
         )  # fmt: skip
-        found = rung.segmenter.predict(image).labels
+        found = point.segmenter.predict(image).labels
         np.testing.assert_array_equal(found, built.predict(image).labels)
 
 
@@ -210,15 +218,17 @@ def test_rungs_of_other_networks_are_input_sizes():
         ('pspnet50', (129, 257), ['257x129', '193x97', '129x65']),
     ],
 )
-def test_sizes_are_what_strides_divide(name, size, rungs):
+def test_sizes_are_what_strides_divide(name, size, points):
     segmenter = small_segmenter(name=name, size=size)
-    ladder = make_ladder(segmenter, [], lambda line: None)
-    assert [rung.name for rung in ladder.rungs] == rungs
+    scheduler = make_scheduler(segmenter, [], lambda line: None)
+    assert [point.name for point in scheduler.points] == points
 
 
 def test_pytorch_holds_the_weights_once():
-    ladder = make_ladder(small_segmenter(), [(48, 64)], lambda line: None)
-    deepest, *others = (dict(r.segmenter.engine._network.named_parameters()) for r in ladder.rungs)
+    scheduler = make_scheduler(small_segmenter(), [(48, 64)], lambda line: None)
+    deepest, *others = (
+        dict(r.segmenter.engine._network.named_parameters()) for r in scheduler.points
+    )
     for weights in others:
         alike = [n for n, w in weights.items() if n in deepest]
         assert len(alike) > 50

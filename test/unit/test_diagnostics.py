@@ -636,8 +636,8 @@ def checkpoints(networks, tmp_path):
     return [*paths, short]
 
 
-def network_status(health, segmenter=None, rungs=None):
-    return health.status('node', segmenter, {'model': 'wanted'}, rungs or {})
+def network_status(health, segmenter=None, points=None):
+    return health.status('node', segmenter, {'model': 'wanted'}, points or {})
 
 
 def values_of(status):

@@ -25,7 +25,7 @@ from seg_ros.studies.budget import network
 from seg_ros.studies.study import spec
 from seg_ros.studies.study_plots import study_plot, write_plot
 from seg_ros.studies.study_report import as_page, table
-from seg_ros.studies.study_rows import Row, STUDIES
+from seg_ros.studies.study_rows import STUDIES, StudyRow
 from seg_ros.studies.trained import folder_of, score
 from seg_ros.training.config import load_recipe, Recipe
 from seg_ros.training.loop import Training
@@ -157,7 +157,7 @@ def test_recipes_refuse_other_values(tmp_path: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize('row', ROWS)
-def test_every_row_is_what_it_says(row: Row) -> None:
+def test_every_row_is_what_it_says(row: StudyRow) -> None:
     with torch.device('meta'):
         built = build_model({'num_classes': 11, **row.network})
     shapes = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
@@ -241,8 +241,8 @@ def test_rows_of_the_same_recipe_share_a_folder(root: Path, tmp_path: Path) -> N
 
 def test_exits_are_scored_from_one_training(root: Path, tmp_path: Path) -> None:
     plan = schedule(root, tmp_path)
-    rows = [Row(leave, {**CASCADE, 'exit': leave}) for leave in ('sub4', 'sub24')]
-    rows.append(Row('sub124', CASCADE))
+    rows = [StudyRow(leave, {**CASCADE, 'exit': leave}) for leave in ('sub4', 'sub24')]
+    rows.append(StudyRow('sub124', CASCADE))
     scores = [score(plan, row, 0) for row in rows]
     (folder,) = tmp_path.iterdir()
     stored = json.loads((folder / 'result.json').read_text())

@@ -1,7 +1,7 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The processes that :mod:`.probe` measures with: a camera and listener, and a bare network.
+The processes that :mod:`.live_rows` measures with: a camera and listener, and a bare network.
 
 Each is told what to do by a line of JSON, a method's name and its arguments, and answers with a
 line of JSON.
@@ -53,7 +53,7 @@ class Traffic:
         them; its ``data`` is a file.
     :param heard: topics to listen to, and whether they are compressed.
     :param reliability: reliable or best_effort, of the images sent and of all that is heard.
-    :param keep: whether this process keeps its memory (:func:`.memory.keep_memory`).
+    :param keep: whether this process keeps its memory (:func:`...node.malloc.keep_memory`).
     :param told_apart: whether to keep a checksum of what comes, for :meth:`checksums`.
     """
 
@@ -243,13 +243,14 @@ class Network:
             times.append(1e3 * (perf_counter() - start))
         return times
 
-    def rungs(self) -> dict[str, int]:
-        """Return the checksum of the mask of each rung of its ladder, the deepest first."""
-        from ...inference.deadline import make_ladder
+    def points(self) -> dict[str, int]:
+        """Return the checksum of the mask of each point of its scheduler, the deepest first."""
+        from ...inference.deadline import make_scheduler
 
-        ladder = make_ladder(self._segmenter, [self._picture.shape[:2]], lambda line: None)
+        scheduler = make_scheduler(self._segmenter, [self._picture.shape[:2]], lambda line: None)
         return {
-            rung.name: crc32(rung.segmenter.predict(self._picture).labels) for rung in ladder.rungs
+            point.name: crc32(point.segmenter.predict(self._picture).labels)
+            for point in scheduler.points
         }
 
     def describe(self) -> dict[str, Any]:

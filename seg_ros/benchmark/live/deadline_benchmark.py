@@ -3,7 +3,7 @@
 """
 The node with a deadline, and without, beside other processes that come and go.
 
-Moments are of the machine's monotonic clock, as :mod:`.trials` has them.
+Moments are of the machine's monotonic clock, as :mod:`.measurements` has them.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ FRAMES = 20
 FACTOR = 3.0
 """The deadline, where none is given, in ages of a mask without load."""
 
-LADDER, FIXED = 'with the deadline', 'fixed depth'
+SCHEDULED, FIXED = 'with the deadline', 'fixed depth'
 
 
-class Frame(NamedTuple):
+class TimedFrame(NamedTuple):
     """
     One image sent.
 
     :param seconds: when, from the run's first.
     :param age_ms: of its mask when that came; None where none did.
-    :param rung: that made the mask, told by its pixels; empty of no mask, ? of another's.
+    :param point: that made the mask, told by its pixels; empty of no mask, ? of another's.
     """
 
     seconds: float
     age_ms: float | None
-    rung: str
+    point: str
 
 
 class DeadlineTrial:
@@ -75,12 +75,12 @@ class DeadlineTrial:
     The load is as many processes that keep the processor busy as make masks of full depth four
     times as old. The deadline is three times the age that they have without any.
     Both are measured here, just before. The other parameters are those of
-    :func:`.probe.end_to_end_rows`.
+    :func:`.live_rows.end_to_end_rows`.
 
     :param deadline_ms: 0 is three times the age.
     :param rate: images a second; 0 is as many as deadlines follow each other.
     :param rounds: how often the load comes and goes.
-    :ivar runs: the frames of both, by :data:`LADDER` and :data:`FIXED`.
+    :ivar runs: the frames of both, by :data:`SCHEDULED` and :data:`FIXED`.
     :ivar loaded: of the same runs, begin and end of each load, in seconds as the frames'.
     :ivar busy: processes of the load.
     :ivar slower: by how much they made the engine slower.
@@ -98,7 +98,7 @@ class DeadlineTrial:
         rate: float,
         rounds: int,
     ) -> None:
-        self.runs: dict[str, list[Frame]] = {}
+        self.runs: dict[str, list[TimedFrame]] = {}
         self.loaded: dict[str, list[tuple[float, float]]] = {}
         image, mask = topics_of('timed')
         given = {'model': model, 'cameras': ['timed'], **parameters}
@@ -107,7 +107,7 @@ class DeadlineTrial:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             with start_network(folder, picture, size, model, parameters) as network:
                 self.network = about(network, model, size)
-                self.rungs: dict[str, int] = network.call('rungs')
+                self.points: dict[str, int] = network.call('points')
             (message,) = in_files(folder, [camera_message(picture, size)])
             camera = stack.enter_context(
                 traffic({image: message}, [mask], profile, told_apart=True)
@@ -123,7 +123,7 @@ class DeadlineTrial:
             with Program('segmentation_node', given, profile) as node:
                 meet(camera, [image], camera, [mask], node)
                 camera.call('ask', image, mask, DISCARDED, PAUSE, PATIENCE)
-                self._run(LADDER, camera, image, mask, rounds)
+                self._run(SCHEDULED, camera, image, mask, rounds)
 
     def _run(self, name: str, camera: Helper, image: str, mask: str, rounds: int) -> None:
         """Let the load come and go while the camera sends."""
@@ -143,10 +143,10 @@ class DeadlineTrial:
         came = camera.call('hear', [mask], QUIET)[mask]
         start = published[0][1]
         self.loaded[name] = [((a - start) / 1e9, (b - start) / 1e9) for a, b in loads]
-        names = {checksum: rung for rung, checksum in self.rungs.items()}
+        names = {checksum: point for point, checksum in self.points.items()}
         made_by = {s: names.get(found, '?') for s, found in camera.call('checksums', mask)}
         self.runs[name] = [
-            Frame((moment - start) / 1e9, age, made_by.get(stamp, ''))
+            TimedFrame((moment - start) / 1e9, age, made_by.get(stamp, ''))
             for (stamp, moment), age in zip(published, times_of(published, came))
         ]
 
@@ -163,7 +163,7 @@ class DeadlineTrial:
                 {
                     'name': name,
                     **in_time([frame.age_ms for frame in frames], self.deadline_ms),
-                    'rungs': shares(frames, list(self.rungs)),
+                    'rungs': shares(frames, list(self.points)),
                     'loaded': self.loaded[name],
                     'frames': [list(frame) for frame in frames],
                 }
@@ -194,8 +194,8 @@ def in_time(ages: Times, deadline_ms: float) -> dict[str, float]:
     }
 
 
-def shares(frames: Sequence[Frame], rungs: Sequence[str]) -> dict[str, float]:
-    """Return the share of each rung in the masks, also of those that made none."""
-    made = Counter(frame.rung for frame in frames if frame.age_ms is not None)
+def shares(frames: Sequence[TimedFrame], points: Sequence[str]) -> dict[str, float]:
+    """Return the share of each operating point in the masks, also of those that made none."""
+    made = Counter(frame.point for frame in frames if frame.age_ms is not None)
     total = max(1, sum(made.values()))
-    return {rung: made[rung] / total for rung in dict.fromkeys([*rungs, *made])}
+    return {point: made[point] / total for point in dict.fromkeys([*points, *made])}

@@ -44,10 +44,10 @@ def transport_rows(
 
     Messages are bgr8 images of each size, and of the largest also masks: mono8, PNG, run-length.
     With the profile on both sides they are sent once more between processes that give their
-    memory back, as rclpy's do by default (:mod:`.memory`).
+    memory back, as rclpy's do by default (:mod:`...node.malloc`).
 
     :param labels: uint8 (H, W), a real mask; resized to the largest size.
-    :param chosen: names of :func:`.trials.transports`; all by default.
+    :param chosen: names of :func:`.measurements.transports`; all by default.
     :param frames: messages of each kind.
     :param rate: messages a second.
     :param reliability: reliable or best_effort, of both sides.
@@ -107,8 +107,8 @@ def end_to_end_rows(
     :param model: a shipped network's name, or a checkpoint's path.
     :param parameters: of the node: `input_height`, `input_width`, `device`, `backend`,
         `precision`; they hold for the engine alone, too.
-    :param chosen: names of :func:`.trials.transports`. The publisher is the process of camera and
-        receiver, the subscriber that of the node.
+    :param chosen: names of :func:`.measurements.transports`. The publisher is the process of
+        camera and receiver, the subscriber that of the node.
     :param frames: of each.
     :returns: rows of node, relay and engine for each transport and size. The node's ``ratio`` is
         to relay plus engine, by medians.
@@ -241,16 +241,16 @@ def deadline_rows(
     Measure how many masks come in time beside a load that comes and goes.
 
     :param parameters: as of :func:`end_to_end_rows`.
-    :param deadline_ms: as of :class:`.deadline_trial.DeadlineTrial`, as are ``rate`` and
+    :param deadline_ms: as of :class:`.deadline_benchmark.DeadlineTrial`, as are ``rate`` and
         ``rounds``.
     :returns: a row for the node with the deadline and one for its network's full depth, and all
-        that was found: see :meth:`.deadline_trial.DeadlineTrial.facts`.
+        that was found: see :meth:`.deadline_benchmark.DeadlineTrial.facts`.
     """
     trial = DeadlineTrial(picture, size, model, parameters or {}, deadline_ms, rate, rounds)
     facts = trial.facts()
     rows = []
     for run in facts['runs']:
-        rungs = ', '.join(f'{rung} {share:.0%}' for rung, share in run['rungs'].items())
+        points = ', '.join(f'{point} {share:.0%}' for point, share in run['rungs'].items())
         rows.append(
             _row(
                 'deadline',
@@ -259,7 +259,7 @@ def deadline_rows(
                 inside='age of the masks when another process receives them',
                 notes=f'{run["name"]}; within {trial.deadline_ms} ms '
                 f'{run["in_time_of_sent"]:.1%} of {len(run["frames"])} images, '
-                f'{run["in_time_of_answered"]:.1%} of the masks; {rungs}; '
+                f'{run["in_time_of_answered"]:.1%} of the masks; {points}; '
                 f'{trial.rate:.3g} images/s; by turns without load and beside {trial.busy} busy '
                 f'processes, which make masks of full depth {trial.slower:.1f} times as old as '
                 f'the {trial.age_ms:.1f} ms without load',
@@ -282,7 +282,7 @@ def overload_rows(
     :param parameters: as of :func:`end_to_end_rows`.
     :param seconds: how long.
     :returns: a row, whose ``ratio`` is p95 of the age to the engine's median, and all that was
-        found: see :func:`.overload_trial.overload`.
+        found: see :func:`.overload_benchmark.overload`.
     """
     ages, facts = overload(picture, size, model, parameters or {}, seconds)
     told = ('network', 'image_size', 'input_size', 'resize', 'backend', 'device', 'precision')

@@ -1,7 +1,7 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What :mod:`.probe` makes its rows of: messages sent between processes, and how long they took.
+What :mod:`.live_rows` makes its rows of: messages sent between processes, and how long they took.
 
 All moments are of the machine's monotonic clock, which the processes share.
 """
@@ -28,7 +28,7 @@ Times = list[float | None]
 """Milliseconds that messages took; None of a lost one."""
 
 Moments = Sequence[tuple[int, int]]
-"""Stamps, and when that was, as :mod:`.traffic` tells."""
+"""Stamps, and when that was, as :mod:`.dds_load` tells."""
 
 BLOCK, DISCARDED = 10, 3
 """Frames of node, relay and engine by turns, and how many before them do not count."""
@@ -77,7 +77,7 @@ def one_way(
 
     :param contents: fields of the messages, of each kind one.
     :param transport: a name of :func:`transports`.
-    :param keep: whether both processes keep their memory (:mod:`.memory`).
+    :param keep: whether both processes keep their memory (:mod:`...node.malloc`).
     :param frames: messages of each kind.
     :param rate: messages a second.
     :returns: how long those of each kind took, from just before they were published.
@@ -107,7 +107,7 @@ class Turns:
     Node, an empty relay of the same messages, and the engine alone, by turns of ten frames.
 
     So a busy moment meets all three, and while one works the others wait. Parameters are those of
-    :func:`.probe.end_to_end_rows`, of one size and one transport.
+    :func:`.live_rows.end_to_end_rows`, of one size and one transport.
 
     :ivar node: times of the frames; so are ``relay`` and ``engine``.
     :ivar floor: median of the relay plus median of the engine.
@@ -154,7 +154,7 @@ class Fleet:
     """
     Cameras on one node that publish at the same moments, the profile on both sides.
 
-    Parameters are those of :func:`.probe.camera_rows`, for one count.
+    Parameters are those of :func:`.live_rows.camera_rows`, for one count.
 
     :ivar ages: of the masks of each camera.
     :ivar network: what a row says of it.

@@ -111,7 +111,7 @@ class Program:
 
 class Helper:
     """
-    A context manager: a process of :mod:`.traffic` that does what it is told.
+    A context manager: a process of :mod:`.dds_load` that does what it is told.
 
     :param kind: traffic or network.
     :param arguments: of its class.
@@ -166,7 +166,7 @@ def traffic(
     keep: bool = True,
     told_apart: bool = False,
 ) -> Helper:
-    """Start a :class:`.traffic.Traffic`, whose parameters these are."""
+    """Start a :class:`.dds_load.Traffic`, whose parameters these are."""
     arguments = {
         'sent': sent,
         'heard': heard if isinstance(heard, Mapping) else dict.fromkeys(heard, False),

@@ -245,7 +245,7 @@ class NetworkHealth:
         prefix: str,
         segmenter: Segmenter | None,
         values: Mapping[str, Any],
-        rungs: Mapping[str, float],
+        points: Mapping[str, float],
     ) -> DiagnosticStatus:
         """
         Return how the network is.
@@ -253,7 +253,7 @@ class NetworkHealth:
         :param prefix: what the status's name begins with.
         :param segmenter: the one in use, if any.
         :param values: of the node's parameters.
-        :param rungs: the share of recent frames by the exit or size that answered them.
+        :param points: the share of recent frames by the exit or size that answered them.
         """
         problems = []
         if self.problem:
@@ -270,8 +270,8 @@ class NetworkHealth:
                 'device': segmenter.device,
                 'precision': segmenter.precision,
                 'input size': '{1}x{0}'.format(*segmenter.input_size),
-                'exit or size in use': max(rungs, key=lambda name: rungs[name], default=None),
-                **{f'share of {name}': share for name, share in rungs.items()},
+                'exit or size in use': max(points, key=lambda name: points[name], default=None),
+                **{f'share of {name}': share for name, share in points.items()},
                 **cuda_memory(segmenter.device),
             }
         facts |= process_facts()

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from ..dds_profile import check_profile
 from ..recovery import Recovery
-from ..settings import Settings
+from ..settings import NodeSettings
 from ..worker import Worker
 from .camera_problems import Thresholds
 from .health import CameraHealth, NetworkHealth
@@ -51,7 +51,7 @@ class Diagnostics:
         """Whether it is time for the next report."""
         return monotonic() - self._last >= PERIOD
 
-    def publish(self, state: str, settings: Settings, worker: Worker | None) -> None:
+    def publish(self, state: str, settings: NodeSettings, worker: Worker | None) -> None:
         """
         Report how all are.
 
@@ -70,13 +70,13 @@ class Diagnostics:
             **{field.name: settings.values[f'diagnostics.{field.name}'] for field in LIMITS}
         )
         prefix = self._node.get_fully_qualified_name().lstrip('/')
-        ladder = settings.ladder
+        scheduler = settings.scheduler
         statuses = [
             network.status(
                 prefix,
-                ladder.rungs[0].segmenter if ladder else None,
+                scheduler.points[0].segmenter if scheduler else None,
                 settings.values,
-                ladder.shares() if ladder else {},
+                scheduler.shares() if scheduler else {},
             ),
             *(
                 camera.status(prefix, thresholds, worker is not None)

@@ -25,7 +25,7 @@ from ...images.image_file import Image as Array
 CLOCK = '/clock'
 
 
-class Frame(NamedTuple):
+class ReceivedFrame(NamedTuple):
     """
     One image received.
 
@@ -58,7 +58,7 @@ class Recorder:
     def __init__(
         self, topics: Sequence[str], node_name: str = 'recorder', *, clock: bool = False
     ) -> None:
-        self.frames: dict[str, list[Frame]] = {topic: [] for topic in topics}
+        self.frames: dict[str, list[ReceivedFrame]] = {topic: [] for topic in topics}
         self._ticks: list[tuple[int, int]] = []
         self._arrived = Condition()
         self._context = Context()
@@ -81,7 +81,7 @@ class Recorder:
         with self._arrived:
             return self._arrived.wait_for(done, timeout)
 
-    def take(self, timeout: float) -> dict[str, list[Frame]]:
+    def take(self, timeout: float) -> dict[str, list[ReceivedFrame]]:
         """
         Wait for frames and take all that have come; so a drive of any length fits in memory.
 
@@ -111,7 +111,7 @@ class Recorder:
         def keep(message: Image) -> None:
             received = time_ns()
             stamp = message.header.stamp
-            frame = Frame(
+            frame = ReceivedFrame(
                 stamp.sec * 10**9 + stamp.nanosec,
                 message.header.frame_id,
                 received,

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         is no file to write.
     """
     from ..inference.checkpoint import save_checkpoint, SUFFIX
-    from ..interop.importers.choice import import_network
+    from ..interop.importers.import_file import import_network
 
     target = Path(args.out)
     if target.suffix != SUFFIX or target.is_dir():

@@ -11,7 +11,7 @@ import numpy as np
 from player_fixtures import hear_clock, PERIOD, PLAY, recording, START
 import pytest
 
-from seg_ros.node import player
+from seg_ros.replay.live import player
 from seg_ros.replay.live.player import play, PlayerError
 from seg_ros.replay.live.recorder import Recorder
 

@@ -8,8 +8,8 @@ from deadline_fixtures import check_compiled_exits_are_kept_apart
 import pytest
 
 from seg_ros.__main__ import main
+from seg_ros.benchmark.live import deadline_benchmark as benchmark
 from seg_ros.benchmark.rows import read
-from seg_ros.node import deadline_trial as trial
 
 
 @pytest.mark.usefixtures('one_thread')
@@ -20,8 +20,8 @@ def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
 
 
 def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(trial, 'CALM_SECONDS', 2.0)
-    monkeypatch.setattr(trial, 'LOAD_SECONDS', 4.0)
+    monkeypatch.setattr(benchmark, 'CALM_SECONDS', 2.0)
+    monkeypatch.setattr(benchmark, 'LOAD_SECONDS', 4.0)
     paths = {name: tmp_path / name for name in ('a.json', 'a.svg', 'a.html')}
     assert main([
         'benchmark', 'deadline', '--sizes', '96x64', '--input-size', '128x96', '--rounds', '1',
@@ -35,11 +35,11 @@ def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
     assert (found['deadline_ms'], found['rate']) == (300, 4)
     assert found['busy_processes'] >= 1 and found['slower'] > 0
     fixed, scheduler = found['runs']
-    assert (fixed['name'], scheduler['name']) == (trial.FIXED, trial.SCHEDULED)
+    assert (fixed['name'], scheduler['name']) == (benchmark.FIXED, benchmark.SCHEDULED)
     for run in fixed, scheduler:
-        assert len(run['frames']) == 4 * (2 * trial.CALM_SECONDS + trial.LOAD_SECONDS)
+        assert len(run['frames']) == 4 * (2 * benchmark.CALM_SECONDS + benchmark.LOAD_SECONDS)
         ((begin, end),) = run['loaded']
-        assert trial.CALM_SECONDS < end - begin < 3 * trial.LOAD_SECONDS
+        assert benchmark.CALM_SECONDS < end - begin < 3 * benchmark.LOAD_SECONDS
         answered = [frame for frame in run['frames'] if frame[1] is not None]
         assert answered
         # The pixels of every mask are those of an operating point.

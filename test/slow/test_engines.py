@@ -22,7 +22,7 @@ from engine_fixtures import (
 )
 import pytest
 
-from seg_ros.inference.backends import choice
+from seg_ros.inference.backends import engine_choice
 from seg_ros.inference.backends.openvino_engine import OpenVinoEngine
 from seg_ros.inference.backends.torch_engine import TorchEngine
 from seg_ros.inference.segmenter import Segmenter
@@ -84,7 +84,7 @@ def test_the_devices_pipeline_computes_what_the_cpu_does(model) -> None:
 def test_auto_passes_over_what_is_wrong_broken_or_slow(cache_folder: Path, monkeypatch) -> None:
     pytest.importorskip('openvino')
     said: list[str] = []
-    monkeypatch.setattr(choice, 'ENGINES', (Wrong, NotANumber, Broken, Slow, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (Wrong, NotANumber, Broken, Slow, TorchEngine))
     chosen = Segmenter(small_checkpoint(), device='cpu', report=said.append)
     assert chosen.backend == 'torch'
     for remark in (
@@ -94,7 +94,7 @@ def test_auto_passes_over_what_is_wrong_broken_or_slow(cache_folder: Path, monke
         r'slow \w+ takes',
     ):
         assert any(re.search(remark, line) for line in said), remark
-    monkeypatch.setattr(choice, 'ENGINES', (Wrong, OpenVinoEngine, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (Wrong, OpenVinoEngine, TorchEngine))
     assert Segmenter(small_checkpoint(), device='cpu').backend == 'openvino'
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 import pytest
 import torch
 
-from seg_ros.interop.importers.choice import import_network
+from seg_ros.interop.importers.import_file import import_network
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

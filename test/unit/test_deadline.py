@@ -284,15 +284,15 @@ def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
 # The benchmark
 
 
-def trial_module():
+def benchmark_module():
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    from seg_ros.node import deadline_trial
+    from seg_ros.benchmark.live import deadline_benchmark
 
-    return deadline_trial
+    return deadline_benchmark
 
 
 def test_shares_in_time_are_of_what_was_sent_and_of_what_came():
-    in_time = trial_module().in_time
+    in_time = benchmark_module().in_time
     assert in_time([10.0, 50.0, None, 50.1, None], 50) == {
         'in_time_of_sent': 0.4, 'in_time_of_answered': pytest.approx(2 / 3)
     }  # fmt: skip
@@ -300,18 +300,18 @@ def test_shares_in_time_are_of_what_was_sent_and_of_what_came():
 
 
 def test_rungs_share_the_masks_that_came():
-    trial = trial_module()
+    benchmark = benchmark_module()
     made = ['deep', 'deep', 'cheap', '', '?']
-    frames = [trial.Frame(i, 9.0 if name else None, name) for i, name in enumerate(made)]
-    assert trial.shares(frames, ['deep', 'middle', 'cheap']) == {
+    frames = [benchmark.TimedFrame(i, 9.0 if name else None, name) for i, name in enumerate(made)]
+    assert benchmark.shares(frames, ['deep', 'middle', 'cheap']) == {
         'deep': 0.5, 'middle': 0, 'cheap': 0.25, '?': 0.25
     }  # fmt: skip
-    assert trial.shares(frames[3:4], ['deep']) == {'deep': 0}
+    assert benchmark.shares(frames[3:4], ['deep']) == {'deep': 0}
 
 
 def test_the_load_is_what_makes_masks_four_times_as_old(monkeypatch):
     """Each process makes this one slower by as much as it takes alone."""
-    trial = trial_module()
+    benchmark = benchmark_module()
     running = []
 
     class Load:
@@ -328,17 +328,17 @@ def test_the_load_is_what_makes_masks_four_times_as_old(monkeypatch):
         def call(self, method, image, mask, count, pause, patience):
             return [20.0 * (1 + sum(running[-1:]))] * count
 
-    monkeypatch.setattr(trial, 'busy_processes', Load)
-    assert trial.load_for(Camera(), 'image', 'mask', 20.0) == (3, 4.0)
+    monkeypatch.setattr(benchmark, 'busy_processes', Load)
+    assert benchmark.load_for(Camera(), 'image', 'mask', 20.0) == (3, 4.0)
     assert running[-1] == 0
 
 
 def found_of(frames, deadline=50, loaded=((1.0, 2.0),)):
-    trial = trial_module()
+    benchmark = benchmark_module()
     ages = [age for _, age, _ in frames]
     run = {
-        'name': 'with the deadline', **trial.in_time(ages, deadline), 'loaded': loaded,
-        'rungs': trial.shares([trial.Frame(*f) for f in frames], ['deep', 'cheap']),
+        'name': 'with the deadline', **benchmark.in_time(ages, deadline), 'loaded': loaded,
+        'rungs': benchmark.shares([benchmark.TimedFrame(*f) for f in frames], ['deep', 'cheap']),
         'frames': frames,
     }  # fmt: skip
     return {'deadline_ms': deadline, 'runs': [run]}

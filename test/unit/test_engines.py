@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from seg_ros.images.image_file import new_image
 from seg_ros.images.labels import IGNORE
 from seg_ros.images.overlay import colorize, overlay, Paint
-from seg_ros.inference.backends import BACKENDS, cache, choice, EngineError, openvino_engine
+from seg_ros.inference.backends import BACKENDS, cache, engine_choice, EngineError, openvino_engine
 from seg_ros.inference.backends.openvino_engine import OpenVinoEngine
 from seg_ros.inference.backends.torch_engine import TorchEngine
 from seg_ros.inference.device_pipeline import DevicePipeline
@@ -52,9 +52,9 @@ SPEED = {'openvino': 1.0, 'wrong': 1.0, 'torch': 2.0, 'slow': 10.0}
 @pytest.fixture(autouse=True)
 def two_engines(monkeypatch) -> None:
     """Choose between two of fixed speed: ONNX Runtime stays out of a process with OpenVINO."""
-    monkeypatch.setattr(choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
     monkeypatch.setattr(
-        choice, '_times', lambda engines, pixels: [SPEED[e.backend] / 1e3 for e in engines]
+        engine_choice, '_times', lambda engines, pixels: [SPEED[e.backend] / 1e3 for e in engines]
     )
 
 
@@ -216,7 +216,7 @@ def test_auto_takes_openvino_and_says_why(cache_folder: Path) -> None:
 def test_auto_passes_over_what_is_wrong_broken_or_slow(cache_folder: Path, monkeypatch) -> None:
     pytest.importorskip('openvino')
     said: list[str] = []
-    monkeypatch.setattr(choice, 'ENGINES', (Wrong, NotANumber, Broken, Slow, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (Wrong, NotANumber, Broken, Slow, TorchEngine))
     chosen = Segmenter(simple_checkpoint(), device='cpu', report=said.append)
     assert chosen.backend == 'torch'
     for remark in (
@@ -226,7 +226,7 @@ def test_auto_passes_over_what_is_wrong_broken_or_slow(cache_folder: Path, monke
         r'slow \w+ takes',
     ):
         assert any(re.search(remark, line) for line in said), remark
-    monkeypatch.setattr(choice, 'ENGINES', (Wrong, OpenVinoEngine, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (Wrong, OpenVinoEngine, TorchEngine))
     assert Segmenter(simple_checkpoint(), device='cpu').backend == 'openvino'
 
 
@@ -261,15 +261,15 @@ def test_a_failure_that_may_pass_is_not_remembered(cache_folder: Path, monkeypat
     pytest.importorskip('openvino')
     with monkeypatch.context() as patch:
         patch.setattr(OpenVinoEngine, 'logits', lambda self, pixels: 1 / 0)
-        patch.setattr(choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
+        patch.setattr(engine_choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
         assert Segmenter(simple_checkpoint(), device='cpu').backend == 'torch'
-    monkeypatch.setattr(choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
     assert Segmenter(simple_checkpoint(), device='cpu').backend == 'openvino'
 
 
 def test_a_choice_that_cannot_be_had_any_more_is_made_anew(cache_folder: Path, monkeypatch):
     pytest.importorskip('openvino')
-    monkeypatch.setattr(choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
+    monkeypatch.setattr(engine_choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
     assert Segmenter(simple_checkpoint(), device='cpu').backend == 'openvino'
     monkeypatch.setattr(OpenVinoEngine, '__init__', Broken.__init__)
     assert Segmenter(simple_checkpoint(), device='cpu').backend == 'torch'

@@ -16,8 +16,9 @@ from export_fixtures import (
 )
 import pytest
 
-from seg_ros.inference import export, parity
+from seg_ros.inference import export
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
+from seg_ros.interop import parity
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from seg_ros.__main__ import main
 from seg_ros.images.labels import CAMVID, CITYSCAPES
 from seg_ros.inference.checkpoint import load_checkpoint
-from seg_ros.interop.importers.choice import IMPORTERS
+from seg_ros.interop.importers.import_file import IMPORTERS
 from seg_ros.interop.importers.weights_file import read_weights
 
 pytestmark = pytest.mark.usefixtures('one_thread')

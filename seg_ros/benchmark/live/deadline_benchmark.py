@@ -68,7 +68,7 @@ class TimedFrame(NamedTuple):
     point: str
 
 
-class DeadlineTrial:
+class DeadlineBenchmark:
     """
     One camera on the node, once with a deadline and once with the network's full depth.
 

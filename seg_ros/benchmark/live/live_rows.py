@@ -20,7 +20,7 @@ from ...images.image_file import encode_image
 from ...images.image_file import Image as Array
 from ...images.run_length import encode
 from ...inference import DEFAULT_MODEL
-from .deadline_benchmark import DeadlineTrial
+from .deadline_benchmark import DeadlineBenchmark
 from .measurements import BOTH, Fleet, known, median, one_way, raw, Size, Times, transports, Turns
 from .overload_benchmark import overload
 
@@ -241,12 +241,12 @@ def deadline_rows(
     Measure how many masks come in time beside a load that comes and goes.
 
     :param parameters: as of :func:`end_to_end_rows`.
-    :param deadline_ms: as of :class:`.deadline_benchmark.DeadlineTrial`, as are ``rate`` and
+    :param deadline_ms: as of :class:`.deadline_benchmark.DeadlineBenchmark`, as are ``rate`` and
         ``rounds``.
     :returns: a row for the node with the deadline and one for its network's full depth, and all
-        that was found: see :meth:`.deadline_benchmark.DeadlineTrial.facts`.
+        that was found: see :meth:`.deadline_benchmark.DeadlineBenchmark.facts`.
     """
-    trial = DeadlineTrial(picture, size, model, parameters or {}, deadline_ms, rate, rounds)
+    trial = DeadlineBenchmark(picture, size, model, parameters or {}, deadline_ms, rate, rounds)
     facts = trial.facts()
     rows = []
     for run in facts['runs']:

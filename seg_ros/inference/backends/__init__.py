@@ -5,8 +5,8 @@
 import os
 import sys
 
-from .choice import BACKENDS, make_engine, PRECISIONS
 from .engine import Engine, EngineError
+from .engine_choice import BACKENDS, make_engine, PRECISIONS
 
 # OpenVINO and ONNX Runtime tell their makers that they run, over the network, and keep an id for
 # that in the user's home. A vehicle tells nobody. OpenVINO is silent where the package that does

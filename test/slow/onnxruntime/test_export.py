@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 import torch
 
-from seg_ros.inference import export, parity
+from seg_ros.inference import export
 from seg_ros.inference.checkpoint import (
     Checkpoint,
     find_checkpoint,
@@ -35,6 +35,7 @@ from seg_ros.inference.checkpoint import (
     save_checkpoint,
 )
 from seg_ros.inference.export import export_onnx, export_program, Portable
+from seg_ros.interop import parity
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')

@@ -19,9 +19,10 @@ from export_fixtures import (
 )
 import pytest
 
-from seg_ros.inference import export, parity
+from seg_ros.inference import export
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
 from seg_ros.inference.export import export_onnx, with_facts
+from seg_ros.interop import parity
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')

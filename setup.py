@@ -53,7 +53,7 @@ setup(
         (f'lib/{NAME}', sorted(str(p) for p in Path('resource/executables').iterdir())),
     ],
     zip_safe=False,
-    # Where ROS is installed, rosdep brings most of these (package.xml), pip the rest (doc/installation.md).
+    # Where ROS is installed, rosdep brings most of these (package.xml), pip the rest.
     install_requires=[
         'av',
         'jinja2',

@@ -17,8 +17,9 @@ PAGE = Path(__file__).with_name('parameters.md')
 INTRODUCTION = """\
 # Parameters
 
-This page is generated from the declarations in `seg_ros/node/parameters.py`; `make parameters` writes it anew. A parameter is set in a
-parameter file such as `config/segment.yaml`, which lists the same defaults, on the command line, or while the node runs:
+This page is generated from the declarations in `seg_ros/node/parameters.py`; `make parameters`
+writes it anew. A parameter is set in a parameter file such as `config/segment.yaml`, which lists
+the same defaults, on the command line, or while the node runs:
 
 ```bash
 ros2 run seg_ros segmentation_node --ros-args -p model:=icnet_camvid -p deadline_ms:=100
@@ -29,9 +30,9 @@ ros2 param set /segmentation_node confidence_threshold 0.4
 ros2 param describe /segmentation_node deadline_ms
 ```
 
-A parameter that is marked "start only" cannot change while the node runs; all others can. A value of another type, or outside the
-values shown, is refused with the reason, and the old value stays. QoS can be overridden with `qos_overrides.TOPIC.publisher.*`,
-as usual in ROS 2."""
+A parameter that is marked "start only" cannot change while the node runs; all others can. A value
+of another type, or outside the values shown, is refused with the reason, and the old value stays.
+QoS can be overridden with `qos_overrides.TOPIC.publisher.*`, as usual in ROS 2."""
 
 SECTIONS = {
     'Each camera': (

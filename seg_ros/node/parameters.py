@@ -92,8 +92,8 @@ PARAMETERS = (
     Parameter(
         'reliability',
         'auto',
-        'Reliability of the image subscriptions. auto follows the publishers: reliable where every '
-        'one of them offers it, as large images get lost otherwise, and best effort if not.',
+        'Reliability of the image subscriptions. auto follows the publishers: reliable where '
+        'every one of them offers it, as large images get lost otherwise, and best effort if not.',
         choices=('auto', 'reliable', 'best_effort'),
     ),
     Parameter(

@@ -29,7 +29,7 @@ MAX_SEGMENTS = 1000
 """The most segments before a JPEG's pixels; a colour profile alone has up to 255."""
 
 MAX_SCANS = 32
-"""The most scans of a JPEG, as each takes a pass over the image; progressive JPEGs have about 10."""
+"""The most scans of a JPEG; each takes a pass over the image. Progressive JPEGs have about ten."""
 
 MAX_CHUNKS = 2**16
 """The most chunks of a PNG; in most files a chunk holds 8192 bytes of the image or more."""

@@ -206,8 +206,8 @@ def test_a_file_from_before_there_were_ranges_loads(file: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ('ranges', 'message'),
     [
-        ('{"detail.99.0": [0, 1]}', r"'detail.99.0', and it has none.* seg_ros calibrate"),
-        ('{"detail.0.1": [0, 1]}', r"'detail.0.1', and it is a BatchNorm2d"),
+        ('{"detail.99.0": [0, 1]}', r"'detail.99.0', which does not exist.* seg_ros calibrate"),
+        ('{"detail.0.1": [0, 1]}', r"'detail.0.1', which is a BatchNorm2d"),
         ('{"head.1": [1, 0]}', r'goes into head.1; found 1.0 and 0.0'),
         ('{"head.1": [0, NaN]}', r'goes into head.1; found 0.0 and nan'),
         ('{"head.1": [0, Infinity]}', r'goes into head.1; found 0.0 and inf'),

@@ -21,7 +21,7 @@ import pytest
 
 from seg_ros.inference import export
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
-from seg_ros.inference.export import export_onnx, with_facts
+from seg_ros.inference.export import export_onnx, with_metadata
 from seg_ros.interop import parity
 
 onnx = pytest.importorskip('onnx')
@@ -112,7 +112,7 @@ def test_a_runtime_that_cannot_run_the_file_refuses_it(command: None, small: Che
 
 
 def test_facts_do_not_change_what_is_computed(exported: bytes) -> None:
-    changed = with_facts(exported, '.onnx', {'a': 'text', 'b': [1, 2]})
+    changed = with_metadata(exported, '.onnx', {'a': 'text', 'b': [1, 2]})
     props = {p.key: p.value for p in onnx.load_from_string(changed).metadata_props}
     assert props == {'a': 'text', 'b': '[1, 2]'}
     assert onnx.load_from_string(changed).graph == onnx.load_from_string(exported).graph

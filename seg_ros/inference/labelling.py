@@ -26,7 +26,7 @@ from ..images.labels import IGNORE
 Floats = NDArray[np.float32]
 
 TILE = (64, 256)
-"""The approximate rows and columns of a tile; its edges are moved to those of coarse pixels."""
+"""The approximate rows and columns of a tile; tiles end where a cell of coarse pixels ends."""
 
 
 def label(logits: Floats, size: tuple[int, int], align_corners: bool) -> Image:

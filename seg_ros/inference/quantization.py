@@ -59,8 +59,8 @@ def calibrate(checkpoint: Checkpoint, batches: Iterable[Tensor]) -> ActivationRa
     if not extremes:
         raise ValueError('expected images to calibrate with; found none')
     return {
-        name: (sum(low for low, _ in seen) / len(seen), sum(high for _, high in seen) / len(seen))
-        for name, seen in extremes.items()
+        name: (sum(low for low, _ in each) / len(each), sum(high for _, high in each) / len(each))
+        for name, each in extremes.items()
     }
 
 

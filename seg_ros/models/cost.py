@@ -21,7 +21,7 @@ from . import SegmentationNetwork
 CASCADE: Mapping[str, tuple[str, ...]] = {
     'trunk': ('trunk',),
     'sub4': ('deep', 'squeeze', 'fusion24.guide'),
-    # A fusion's parts are listed one by one, as they belong to different branches.
+    # A fusion's parts are listed one by one, as not all of them need run in its forward().
     'sub24 fusion': ('fusion24.refine', 'fusion24.project', 'fusion12.guide'),
     'sub1': ('shallow',),
     'sub124 head': ('fusion12.refine', 'fusion12.project', 'head'),

@@ -3,8 +3,8 @@
 """
 Importers of BiSeNetV2: the names of each project's tensors, and its preprocessing.
 
-:mod:`seg_ros.models.bisenetv2_variants` has the differences between their networks and the
-    paper's.
+The differences between their networks and the paper's are in
+:mod:`seg_ros.models.bisenetv2_variants`.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ PARALLEL = 'module.'
 """The prefix that PyTorch's DataParallel puts before every name."""
 
 SHARED = 4
-"""The largest ratio of the tensors' bytes to the file's. Tensors may share memory in the file, but
-more than this is taken for an attack."""
+"""The largest ratio of the tensors' bytes to the file's. It is above 1 since tensors may share
+memory, and limited so that a small file cannot fill the machine's memory."""
 
 
 class Weights(NamedTuple):

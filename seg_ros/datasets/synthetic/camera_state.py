@@ -14,7 +14,7 @@ from .textures import Pixels
 SPEED = 8.0  # of the camera, in metres per second
 
 
-class Moment:
+class CameraState:
     """
     The state of camera and light.
 

@@ -19,7 +19,7 @@ _ROOF = 2.6  # metres from eaves to ridge
 
 def add_frontage(scene: Scene, side: int, block: int) -> None:
     """Add one block of one side."""
-    s = scene.moment.s
+    s = scene.camera.s
     previous: Lot | None = None
     for lot in scene.kit.lots(side, block):
         if lot.end > s + 1 and lot.start < s + VIEW:
@@ -38,7 +38,7 @@ def add_frontage(scene: Scene, side: int, block: int) -> None:
 def _building(scene: Scene, side: int, lot: Lot, ended: bool) -> None:
     """Draw a building: its end wall, its roof, its front."""
     kit, canvas = scene.kit, scene.canvas
-    shade = scene.moment.sunlit(side) * (0.85 + 0.3 * (lot.choice % 7) / 6)
+    shade = scene.camera.sunlit(side) * (0.85 + 0.3 * (lot.choice % 7) / 6)
     pitched = lot.choice % 3 > 0
     ridge = lot.height + (_ROOF if pitched else 0.0)
     x, _, z = scene.place(lot.start, side * FACADE_LINE)

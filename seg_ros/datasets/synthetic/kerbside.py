@@ -33,7 +33,7 @@ def add_kerbside(scene: Scene, side: int, block: int) -> None:
         s, sign, height = start + BLOCK * next(roll), choose(kit.signs, roll), next(roll)
         add(s, partial(_sign, scene, side, sign, 2.1 + 0.7 * height))
     if block % 2:  # at the pedestrian crossing, which comes once in each period of the ground
-        light = kit.lights[int(scene.moment.time / 4 + block) % 3]
+        light = kit.lights[int(scene.camera.time / 4 + block) % 3]
         add(start + 35.5, partial(_sign, scene, side, light, 2.3))
     for index in range(int(6 * next(roll))):
         add(start + 20 + 1.6 * index, lambda s: _bollard(scene, s, side))
@@ -43,7 +43,7 @@ def add_kerbside(scene: Scene, side: int, block: int) -> None:
     if next(roll) < 0.4:
         begin = start + 4 + 20 * next(roll)
         for s in (begin, begin + 5, begin + 10):
-            if s + 5 > scene.moment.s + 0.5:
+            if s + 5 > scene.camera.s + 0.5:
                 rail, u = kit.fences[3], KERB - 0.2
                 scene.add(s + 6.4, partial(scene.front, rail, (s, s + 5), side, u, 1.1, FENCE))
     often, share = (0.2, 0.5) if side == LEFT else (0.5, 0.6)

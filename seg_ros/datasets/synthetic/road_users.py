@@ -26,7 +26,7 @@ def add_walkers(scene: Scene, side: int) -> None:
                 walk = choose(scene.kit.people, roll)
                 behind = s - 0.2 * mate
                 if scene.sees(behind, 1.5):
-                    strides = scene.moment.time * (0.8 + 0.2 * pace) + pace
+                    strides = scene.camera.time * (0.8 + 0.2 * pace) + pace
                     drawing = walk[int(STEPS * strides) % STEPS]
                     scene.add(behind + 0.3 * abs(u), partial(_person, scene, drawing, behind, u))
 
@@ -36,10 +36,10 @@ def add_walkers(scene: Scene, side: int) -> None:
 
 def add_traffic(scene: Scene) -> None:
     """Add moving cars and cyclists: one car ahead, others and cyclists either way."""
-    kit, time = scene.kit, scene.moment.time
+    kit, time = scene.kit, scene.camera.time
     gap = 19 + 7 * math.sin(time * 0.23 + 1.0) + 3 * math.sin(time * 0.57)
     leader = choose(kit.cars, iter(dice(kit.seed, TRAFFIC)))
-    scene.add_car(leader, scene.moment.s + gap, -1.6 + 0.1 * math.sin(time * 0.7), 1)
+    scene.add_car(leader, scene.camera.s + gap, -1.6 + 0.1 * math.sin(time * 0.7), 1)
 
     def add_oncoming(roll: Iterator[float], s: float) -> None:
         scene.add_car(choose(kit.cars, roll), s, 1.5 + 0.3 * next(roll), -1)
@@ -62,8 +62,8 @@ def _stream(
     :param speed: in metres per second along the road.
     :param keys: what tells this row's random numbers from others'.
     """
-    drift = speed * scene.moment.time
-    first = math.floor((scene.moment.s - drift) / spacing) - 1
+    drift = speed * scene.camera.time
+    first = math.floor((scene.camera.s - drift) / spacing) - 1
     for index in range(first, first + int(VIEW / spacing) + 3):
         roll = iter(dice(scene.kit.seed, *keys, index))
         add(roll, (index + 0.6 * next(roll)) * spacing + drift)
@@ -86,10 +86,10 @@ def _cyclist(scene: Scene, rider: list[Texture], cycle: Texture, s: float, u: fl
     """Draw the bicycle along the road, and its rider facing the camera or turned away from it."""
     x, _, z = scene.place(s, u)
     scene.canvas.shadow(x, z, (0.25, 0.8), 0.6)
-    slope, (length, height) = scene.moment.slope(s), cycle.size
+    slope, (length, height) = scene.camera.slope(s), cycle.size
     corner = (x - length / 2 * slope, height, z - length / 2)
     if corner[2] > 0.5:
         across = (length * slope, 0, length)
         scene.canvas.paste(cycle, corner, across, (0, -height, 0), BICYCLIST)
-    turn = int(STEPS * 1.2 * scene.moment.time) % STEPS
+    turn = int(STEPS * 1.2 * scene.camera.time) % STEPS
     scene.canvas.stand(rider[turn], (x, 0.0, z), BICYCLIST)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...images.labels import CAMVID
 from . import textures
-from .camera_state import Moment
+from .camera_state import CameraState
 from .layout import FRAME, kit_of
 from .textures import Pixels, random_state
 from .view import draw
@@ -72,9 +72,9 @@ class SampleDrive:
         :raises IndexError: there is no such frame
         """
         index = range(self.frames)[index]
-        moment = Moment(self._kit, index / self.rate)
-        pixels = draw(moment, self.size, self.focal)
-        image = self._optics.photograph(pixels[..., :3], moment, index)
+        camera = CameraState(self._kit, index / self.rate)
+        pixels = draw(camera, self.size, self.focal)
+        image = self._optics.photograph(pixels[..., :3], camera, index)
         return image, pixels[..., 3].copy()
 
 
@@ -95,21 +95,21 @@ class _Optics:
             (255 * (1 - 0.13 * (x * x + y * y)))[..., None].astype(np.uint8), 3, 2
         )
 
-    def photograph(self, colours: Pixels, moment: Moment, index: int) -> Pixels:
+    def photograph(self, colours: Pixels, camera: CameraState, index: int) -> Pixels:
         """Blur by motion and lens, expose, shade the corners, and add noise."""
         height, width = colours.shape[:2]
         image = np.ascontiguousarray(colours)
-        zoom = 1.001 + 0.003 * math.sin(moment.time * 0.9) ** 2
+        zoom = 1.001 + 0.003 * math.sin(camera.time * 0.9) ** 2
         x, y = (width - 1) / 2, (height - 1) / 2
-        ahead = np.array([[zoom, 0, x * (1 - zoom)], [0, zoom, y * (1 - zoom) + 0.4 * moment.bob]])
+        ahead = np.array([[zoom, 0, x * (1 - zoom)], [0, zoom, y * (1 - zoom) + 0.4 * camera.bob]])
         moved = cv2.warpAffine(image, ahead, (width, height), borderMode=cv2.BORDER_REPLICATE)
         image = cv2.addWeighted(image, 0.5, moved, 0.5, 0)
         image = cv2.GaussianBlur(image, (0, 0), 0.25 + 0.2 * self.scale)
         soft = cv2.GaussianBlur(image, (0, 0), 0.4 + 0.8 * self.scale)
         image = cv2.addWeighted(image, 1.5, soft, -0.5, 0)  # as cameras sharpen
-        image = cv2.LUT(image, moment.exposure())
+        image = cv2.LUT(image, camera.exposure())
         image = cv2.multiply(image, self.vignette, scale=1 / 255)
-        rng = random_state(moment.kit.seed, FRAME, index)
+        rng = random_state(camera.kit.seed, FRAME, index)
         top, left = rng.randint(0, 32, 2)
         grain = self.grain[top : top + height, left : left + width]
         return cv2.add(image, grain, dtype=cv2.CV_8U)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from .camera_state import Moment
+from .camera_state import CameraState
 from .canvas import Canvas, CAR, TREE
 from .cars import Solid
 from .layout import LEFT
@@ -30,8 +30,8 @@ class Scene:
     Points are given along the road (s) and right of its middle (u), both in metres.
     """
 
-    def __init__(self, moment: Moment, canvas: Canvas) -> None:
-        self.moment, self.canvas, self.kit = moment, canvas, moment.kit
+    def __init__(self, camera: CameraState, canvas: Canvas) -> None:
+        self.camera, self.canvas, self.kit = camera, canvas, camera.kit
         self._things: list[tuple[float, Callable[[], None]]] = []
 
     def add(self, key: float, draw: Callable[[], None]) -> None:
@@ -45,11 +45,11 @@ class Scene:
 
     def place(self, s: float, u: float) -> tuple[float, float, float]:
         """Give a point of the ground as the camera has it: x, y, z."""
-        return self.moment.x(s, u), 0.0, s - self.moment.s
+        return self.camera.x(s, u), 0.0, s - self.camera.s
 
     def sees(self, s: float, nearest: float) -> bool:
         """Tell whether a point is ahead, but not too far."""
-        return nearest < s - self.moment.s < VIEW
+        return nearest < s - self.camera.s < VIEW
 
     def along(
         self, span: tuple[float, float], side: int, u: float
@@ -86,7 +86,7 @@ class Scene:
         half = body.length / 2
         if self.sees(s + half, 0.4):
             x, _, z = self.place(s, u)
-            slope = self.moment.slope(s)
+            slope = self.camera.slope(s)
 
             def draw() -> None:
                 for grow, factor in ((0.35, 0.8), (0.02, 0.45)):

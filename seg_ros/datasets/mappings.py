@@ -256,7 +256,7 @@ def common_classes(
     :param network: the network's classes.
     :param data: the data set's classes.
     :param mapping: a mapping as for :func:`find_allowed`, from the data set's classes to the
-        network's, or the other way round: the more common names of its sources decide.
+        network's or the other way round, whichever fits the names of its sources better.
     :param model: name of the network in error messages.
     :param dataset: name of the data set in error messages.
     :raises DatasetError: there is no mapping, it does not fit, or it allows more than one coarse

@@ -17,17 +17,21 @@ from .canvas import Canvas, haze, PAVEMENT, ROAD, SKY, TREE
 from .layout import LEFT, RIGHT
 from .textures import FACADE_LINE, Pixels, random_state, ROAD_HALF_WIDTH
 
-_FARTHEST = 600.0  # metres, at which the ground meets the sky
-_CELL = 0.5  # metres of road for which a side street or a shadow is looked up once
+_FARTHEST = 600.0
+"""The distance in metres at which the ground meets the sky."""
+
+_CELL = 0.5
+"""Metres of road that share one look-up of the side streets and shadows beside them."""
 
 Map = NDArray[np.float32]
+"""A value for each pixel."""
 
 
 def paint_sky(canvas: Canvas, camera: CameraState) -> None:
-    """Fill what is above the horizon, and give what is below it the road's label."""
+    """Paint the sky above the horizon, and label everything below the horizon as road."""
     horizon = int(min(canvas.rows, max(0, canvas.centre[1] + 1)))
     layers = _sky(camera.kit.seed, canvas.width, canvas.rows)
-    # The clouds drift and turn with the camera; a sine keeps them inside what was drawn.
+    # The clouds drift, and move as the camera turns; a sine keeps the view inside their image.
     offset = (camera.turn * canvas.focal + 0.8 * camera.time) / (0.45 * canvas.width)
     left = int(canvas.width * (0.5 + 0.45 * math.sin(offset)))
     clear, grey = (layer[canvas.rows - horizon :, left : left + canvas.width] for layer in layers)
@@ -38,7 +42,7 @@ def paint_sky(canvas: Canvas, camera: CameraState) -> None:
 
 @functools.lru_cache(maxsize=2)
 def _sky(seed: int, width: int, rows: int) -> tuple[Pixels, Pixels]:
-    """Draw clouds twice as wide as the frame, down to the horizon: clear weather and grey."""
+    """Draw two skies, twice as wide as the frame: one of clear weather, one of grey weather."""
     rng = random_state(seed, 5)
     field = textures.clouds(rng, 180, 640, 5, 5)
     field = cv2.resize(field, (2 * width, rows), interpolation=cv2.INTER_LINEAR)
@@ -55,7 +59,7 @@ def _sky(seed: int, width: int, rows: int) -> tuple[Pixels, Pixels]:
 
 
 def paint_ground(canvas: Canvas, camera: CameraState) -> None:
-    """Fill what is below the horizon: road, pavements, side streets, and the fronts' shadows."""
+    """Paint everything below the horizon: road, pavements, side streets, shadows of buildings."""
     first = int(min(canvas.rows, max(0, canvas.centre[1] + 1)))
     depth = canvas.focal * canvas.height / (np.arange(first, canvas.rows) - canvas.centre[1])
     depth = np.minimum(depth, _FARTHEST)
@@ -72,13 +76,13 @@ def paint_ground(canvas: Canvas, camera: CameraState) -> None:
     for side in (LEFT, RIGHT):
         street, reach = _beside(camera, side)
         rows = street[cell]
-        if rows.any():  # a side street continues the road's asphalt to this side
+        if rows.any():  # The road's asphalt continues into a side street.
             part = u[rows]
             beyond = part * side > ROAD_HALF_WIDTH
             labels[rows] = np.where(beyond, ROAD, labels[rows])
             across[rows] = np.where(beyond, side * (0.5 + np.abs(part) % 1.8), across[rows])
         if side == camera.kit.sun_side:
-            # The sun stands a little ahead, so that shadows lean towards the camera.
+            # The sun is a little ahead of the camera, so that shadows lean towards it.
             source = depth[:, None].astype(np.float32) + 0.6 * (FACADE_LINE - side * u)
             index = np.clip(source / _CELL, 0, len(reach) - 1).astype(int)
             shadow = side * u > FACADE_LINE - reach[index]
@@ -92,10 +96,14 @@ def paint_ground(canvas: Canvas, camera: CameraState) -> None:
 
 
 def _beside(camera: CameraState, side: int) -> tuple[NDArray[np.bool_], Map]:
-    """For each cell ahead: is there a side street, and how far does the front's shadow reach."""
+    """
+    Look up one side of the road, cell by cell ahead of the camera.
+
+    :returns: whether there is a side street, and the length of the building's shadow in metres.
+    """
     count = int(_FARTHEST / _CELL) + 1
     street, reach = np.zeros(count, bool), np.zeros(count, np.float32)
-    end = int(200 / _CELL)  # farther away neither can be told
+    end = int(200 / _CELL)  # Beyond 200 m neither can be seen.
     lot = camera.kit.lot(side, camera.s)
     for index in range(end):
         s = camera.s + index * _CELL
@@ -114,7 +122,7 @@ def _lay(
     across: Map,
     u: Map,
 ) -> None:
-    """Texture the ground's rows, each from the copy that is reduced as its distance asks."""
+    """Texture the rows of the ground, each from the reduced copy that suits its distance."""
     texture = camera.kit.ground
     footprint = depth * depth / (canvas.focal * canvas.height)
     wanted = np.clip(np.log2(np.maximum(footprint / textures.TEXEL, 1)), 0, 6).astype(int)
@@ -131,7 +139,7 @@ def _lay(
         ground[row:end] = cv2.convertScaleAbs(part, alpha=keep, beta=add)
         row = end
     near = int(np.argmax(np.append(depth < 14, True)))
-    if near < len(depth):  # the stones in the asphalt, which only close rows show
+    if near < len(depth):  # Stones in the asphalt are visible in near rows only.
         period = textures.GRAIN_TEXEL * camera.kit.grain.shape[0]
         y = ((camera.s + depth[near:]) % period / textures.GRAIN_TEXEL).astype(np.float32)
         x = (u[near:] % period / textures.GRAIN_TEXEL).astype(np.float32)

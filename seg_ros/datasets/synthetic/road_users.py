@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who moves on a synthetic street: people on foot, cyclists, cars."""
+"""The moving road users of a synthetic street: pedestrians, cyclists and cars."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .textures import dice, ROAD_HALF_WIDTH, Texture
 
 
 def add_walkers(scene: Scene, side: int) -> None:
-    """Add the people on one pavement: one row walks ahead, one comes towards the camera."""
+    """Add the pedestrians on one pavement: one row walks ahead, one comes towards the camera."""
     for direction, spacing, edge in ((1, 19.0, 0.9), (-1, 23.0, 2.1)):
 
         def add(roll: Iterator[float], s: float, edge: float = edge) -> None:
             pace = next(roll)
-            for mate in range(1 + (next(roll) < 0.3)):  # some walk in pairs
+            for mate in range(1 + (next(roll) < 0.3)):  # Some pedestrians walk in pairs.
                 u = side * (ROAD_HALF_WIDTH + edge + 0.5 * next(roll) + 0.6 * mate)
                 walk = choose(scene.kit.people, roll)
                 behind = s - 0.2 * mate
@@ -35,7 +35,7 @@ def add_walkers(scene: Scene, side: int) -> None:
 
 
 def add_traffic(scene: Scene) -> None:
-    """Add moving cars and cyclists: one car ahead, others and cyclists either way."""
+    """Add the moving cars and cyclists: a car ahead, oncoming cars, and cyclists both ways."""
     kit, time = scene.kit, scene.camera.time
     gap = 19 + 7 * math.sin(time * 0.23 + 1.0) + 3 * math.sin(time * 0.57)
     leader = choose(kit.cars, iter(dice(kit.seed, TRAFFIC)))
@@ -57,10 +57,12 @@ def _stream(
     add: Callable[[Iterator[float], float], None],
 ) -> None:
     """
-    Add what is in view of an endless row of things that move together.
+    Add the visible part of an endless row of road users that move together.
 
-    :param speed: in metres per second along the road.
-    :param keys: what tells this row's random numbers from others'.
+    :param speed: speed along the road in metres per second.
+    :param spacing: mean distance between two of them in metres.
+    :param keys: the part of the random seed that tells this row from the others.
+    :param add: adds one of them, given its random numbers and its position along the road.
     """
     drift = speed * scene.camera.time
     first = math.floor((scene.camera.s - drift) / spacing) - 1
@@ -83,7 +85,7 @@ def _add_cyclist(scene: Scene, u: float, towards: int, roll: Iterator[float], s:
 
 
 def _cyclist(scene: Scene, rider: list[Texture], cycle: Texture, s: float, u: float) -> None:
-    """Draw the bicycle along the road, and its rider facing the camera or turned away from it."""
+    """Draw the bicycle along the road, and its rider from the front or from behind."""
     x, _, z = scene.place(s, u)
     scene.canvas.shadow(x, z, (0.25, 0.8), 0.6)
     slope, (length, height) = scene.camera.slope(s), cycle.size

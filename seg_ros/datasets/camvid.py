@@ -83,7 +83,8 @@ class _IdsOrColours(IdTable):
         """
         Return the train ids of a label file, uint8 (H, W).
 
-        :raises ImageFileError: the file is not an image.
+        :raises OSError: the file cannot be read.
+        :raises ImageFileError: it is not an image.
         :raises DatasetError: it holds an unknown id or colour.
         """
         try:

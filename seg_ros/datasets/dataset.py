@@ -128,7 +128,8 @@ class IdTable:
         """
         Return the train ids of a label file, uint8 (H, W).
 
-        :raises ImageFileError: the file is not an image of one channel.
+        :raises OSError: the file cannot be read.
+        :raises ImageFileError: it is not an image of one channel.
         :raises DatasetError: it holds an unknown id.
         """
         return self.convert(read_labels(path), path)

@@ -85,7 +85,7 @@ class Kit:
         self._lots: dict[tuple[int, int], list[Lot]] = {}
 
     def bend(self, s: float) -> float:
-        """Return how many metres the road's middle has turned to the right after ``s`` metres."""
+        """Return how many metres right of straight ahead the road's middle is at ``s`` metres."""
         return sum(size * math.sin(s / scale + phase) for size, scale, phase in self.bends)
 
     def heading(self, s: float) -> float:

@@ -99,7 +99,7 @@ def person(rng: np.random.RandomState) -> list[Texture]:
 
 
 def cyclist(rng: np.random.RandomState, *, towards: bool) -> list[Texture]:
-    """Draw a cyclist from behind, or from the front, once for each step of a turn of the pedals."""
+    """Draw a cyclist, from the front if ``towards``, once for each step of a pedal turn."""
     jacket, legs = pick(rng, JACKETS), pick(rng, TROUSERS)
     skin, helmet = (
         pick(rng, SKIN),

@@ -82,10 +82,11 @@ def clouds(
     rng: np.random.RandomState, height: int, width: int, cells: float, octaves: int = 4
 ) -> NDArray[np.float32]:
     """
-    Return a sum of smooth noises, each finer and weaker than the one before, about -2 to 2, (H, W).
+    Return a sum of smooth noises, each finer and weaker than the one before.
 
     :param cells: cells of the coarsest noise across the width.
     :param octaves: number of noises; each has cells of half the size of the one before.
+    :returns: values of about -2 to 2, (H, W).
     """
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):

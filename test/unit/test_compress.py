@@ -434,7 +434,7 @@ class Flat(Tiny):
     [
         (Mixed, 'cannot be followed'),
         (Grouped, 'second.weight: expected 1 group to prune, or as many as channels; found 2'),
-        (Flat, 'expected each channel of flatten to come of one to prune'),
+        (Flat, 'expected each channel of flatten to depend on one channel, to prune it'),
     ],
     ids=lambda value: getattr(value, '__name__', ''),
 )

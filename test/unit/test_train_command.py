@@ -23,7 +23,7 @@ import torch
 from seg_ros.images.image_file import write_image
 from seg_ros.inference.checkpoint import load_checkpoint
 from seg_ros.training.config import load_recipe, Recipe
-from seg_ros.training.images import Held, held
+from seg_ros.training.images import ImagesInMemory, in_memory
 from seg_ros.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -364,10 +364,10 @@ def test_images_come_from_disk_where_they_do_not_fit(
     changes = {'class_weight_power': 0.5, 'paste': 0.5, 'root': str(root)}
     recipe = load_recipe(write_recipe(tmp_path, **changes))
     memory = Training(recipe, tmp_path / 'memory')
-    assert isinstance(memory.loader.dataset.samples, Held)
+    assert isinstance(memory.loader.dataset.samples, ImagesInMemory)
     monkeypatch.setattr('seg_ros.training.images.MEMORY_SHARE', 0.0)
     disk = Training(recipe, tmp_path / 'disk')
-    assert held(disk.data) is disk.data is disk.loader.dataset.samples
+    assert in_memory(disk.data) is disk.data is disk.loader.dataset.samples
     assert torch.equal(memory.weights, disk.weights)
     assert memory.loader.dataset.donors == disk.loader.dataset.donors != {}
     for one, other in zip(memory.loader, disk.loader):

@@ -118,8 +118,8 @@ class Channels(TorchFunctionMode):
         # A tensor of one channel may be broadcast to many.
         if result.ndim < 2 or result.shape[1] != count or {*map(len, maps)} - {1, count}:
             raise ValueError(
-                f'expected each channel of {function} to depend on one channel, to prune it; found '
-                f'{", ".join(str(len(each)) for each in maps)} that become {tuple(result.shape)}'
+                f'expected each channel of {function} to depend on one channel, to prune it; '
+                f'found {", ".join(str(len(each)) for each in maps)} that become {tuple(result.shape)}'
             )
         channels = next(each for each in maps if len(each) == count)
         for each in maps:

@@ -139,10 +139,8 @@ class Training:
         self.origin = Origin(Preprocessing(), {})
         if recipe.pretrained:
             self.origin = origin_of(recipe.pretrained)
-            left = load_pretrained(self.network, recipe.pretrained)
-            self.log.say(
-                f'{recipe.pretrained}: tensors that it lacks: {", ".join(left) or "none"}'
-            )
+            lacking = ', '.join(load_pretrained(self.network, recipe.pretrained)) or 'none'
+            self.log.say(f'{recipe.pretrained}: tensors that it lacks: {lacking}')
         if not recipe.auxiliary and recipe.network.get('exit', LAST) != LAST:
             raise ValueError(
                 f'auxiliary: expected more than 0 for a network that leaves early, as it learns '

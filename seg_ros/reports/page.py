@@ -175,9 +175,7 @@ def write_report(
     :param facts: (name, value) of the figures that head the page.
     :raises OSError: it cannot be written.
     """
-    source = (resources.files('seg_ros') / 'evaluation' / 'reports' / 'report.html').read_text(
-        'utf-8'
-    )
+    source = (resources.files('seg_ros') / 'reports' / 'page.html').read_text('utf-8')
     page = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(source)

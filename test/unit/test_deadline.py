@@ -155,7 +155,7 @@ def test_the_deepest_that_fits_is_chosen_and_always_one():
     assert disturbed.choose(0.001).name == 'last'
 
 
-def test_a_rung_alone_needs_no_time():
+def test_an_operating_point_alone_needs_no_time():
     scheduler = Scheduler([OperatingPoint('only', None)])
     for seconds in (0.0, 5.0, 0.001):
         assert scheduler.choose(-1).name == 'only'
@@ -175,7 +175,7 @@ def test_shares_are_of_the_frames_answered_lately():
 
 
 @pytest.mark.parametrize('own', EXITS)
-def test_rungs_of_icnet_are_its_exits(own):
+def test_operating_points_of_icnet_are_its_exits(own):
     segmenter = small_segmenter(exit=own)
     said = []
     scheduler = make_scheduler(segmenter, [(48, 64), (30, 40)], said.append)
@@ -194,7 +194,7 @@ def test_rungs_of_icnet_are_its_exits(own):
     assert all((a != b).any() for a, b in pairwise(masks))
 
 
-def test_rungs_of_other_networks_are_input_sizes():
+def test_operating_points_of_other_networks_are_input_sizes():
     segmenter = small_segmenter(name='bisenetv2', size=(96, 160))
     scheduler = make_scheduler(segmenter, [(48, 64)], lambda line: None)
     assert [point.name for point in scheduler.points] == ['160x96', '128x64', '96x64']
@@ -210,7 +210,7 @@ def test_rungs_of_other_networks_are_input_sizes():
 
 
 @pytest.mark.parametrize(
-    ('name', 'size', 'rungs'),
+    ('name', 'size', 'points'),
     [
         ('bisenetv2', (224, 320), ['320x224', '256x160', '160x128']),
         ('bisenetv2', (64, 64), ['64x64', '32x32']),
@@ -299,7 +299,7 @@ def test_shares_in_time_are_of_what_was_sent_and_of_what_came():
     assert in_time([None, None], 50) == {'in_time_of_sent': 0, 'in_time_of_answered': 0}
 
 
-def test_rungs_share_the_masks_that_came():
+def test_operating_points_share_the_masks_that_came():
     benchmark = benchmark_module()
     made = ['deep', 'deep', 'cheap', '', '?']
     frames = [benchmark.TimedFrame(i, 9.0 if name else None, name) for i, name in enumerate(made)]
@@ -344,7 +344,7 @@ def found_of(frames, deadline=50, loaded=((1.0, 2.0),)):
     return {'deadline_ms': deadline, 'runs': [run]}
 
 
-def test_every_mask_is_in_the_plot_in_its_rungs_colour():
+def test_every_mask_is_in_the_plot_in_its_points_colour():
     frames = [[0.0, 20.0, 'deep'], [1.0, 900.0, 'deep'], [1.5, 30.0, 'cheap'], [1.9, None, '']]
     drawing = deadline_plot([found_of(frames)])
     (axes,) = drawing.axes

@@ -11,7 +11,7 @@ import shlex
 from pages import COMMANDS, NOT_RUN, PAGES, ROOT
 import pytest
 
-from seg_ros import tools
+from seg_ros import commands
 from seg_ros.__main__ import verbs
 
 OF_ROS_ALONE = {'doc/viewers.md', 'doc/distributions.md', 'doc/reliability.md'}
@@ -25,7 +25,7 @@ def test_each_reason_not_to_run_has_its_commands():
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(verb)
-    importlib.import_module(f'{tools.__name__}.{verb}').add_arguments(parser)
+    importlib.import_module(f'{commands.__name__}.{verb}').add_arguments(parser)
     parser.add_argument('--json')
     return parser
 

@@ -13,9 +13,8 @@ from typing import Any
 from matplotlib.figure import Figure as Plot
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..reports.comparison_report import COLORS
 from ..reports.page import number, plot, Section, write_report
-from ..reports.plots import canvas, INK, literal, plain
+from ..reports.plots import canvas, COLORS, INK, literal, plain
 from ..reports.text_table import Table
 from .deadline_plot import deadline_plot
 from .rows import BenchmarkRow

@@ -9,8 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Plot
 
-from ..reports.comparison_report import COLORS
-from ..reports.plots import canvas, INK, LINE, plain, WRONG
+from ..reports.plots import canvas, COLORS, INK, LINE, plain, WRONG
 
 LATEST = 4.0
 """Deadlines up to which the axis of ages goes at most; what is later is drawn at its end."""

@@ -119,7 +119,8 @@ class Channels(TorchFunctionMode):
         if result.ndim < 2 or result.shape[1] != count or {*map(len, maps)} - {1, count}:
             raise ValueError(
                 f'expected each channel of {function} to depend on one channel, to prune it; '
-                f'found {", ".join(str(len(each)) for each in maps)} that become {tuple(result.shape)}'
+                f'found {", ".join(str(len(each)) for each in maps)} that become '
+                f'{tuple(result.shape)}'
             )
         channels = next(each for each in maps if len(each) == count)
         for each in maps:

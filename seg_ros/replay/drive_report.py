@@ -61,7 +61,7 @@ def write_drive_report(
         for camera in seen:
             own = camera.scores.result()
             facts = _facts(own, own['labelled'], _duration(camera.scores))
-            sections.append(Section(camera.name, facts=facts))
+            sections.append(Section(camera.name, cards=facts))
             sections += camera_sections(camera, labels, 3)
     else:
         every = [camera.scores for camera in seen]

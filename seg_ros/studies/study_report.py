@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A study's result as text and as a Markdown table, the paper's figures beside ours."""
+"""A study's result as text and as a Markdown table, with the paper's figures beside ours."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from ..reports.page import number
 from ..reports.text_table import as_markdown
 
 Result = Mapping[str, Any]
+"""The result of a study, see :func:`seg_ros.studies.study.run_study`."""
+
 Line = tuple[str, ...]
+"""The cells of a table's row."""
 
 NONE = number(None)
+"""The text of a figure that does not exist."""
 
 
 def as_page(found: Result) -> str:
-    """Return a result as a part of a Markdown page: how it was made, and the table."""
+    """Return a result as a part of a Markdown page: its explanation and its table."""
     return '\n\n'.join([*explained(found), as_markdown(table(found))]) + '\n'
 
 
 def explained(found: Result) -> list[str]:
-    """Return what the figures are, paragraph by paragraph."""
+    """Return the explanation of a result's figures as a list of paragraphs."""
     told = [f"The paper's figures: {found['paper']}."]
     told += [_schedule(found)] if 'schedule' in found else []
     told += [_timing(found)] if found['timing'] else []
@@ -85,7 +89,7 @@ def _timing(found: Result) -> str:
 
 
 def table(found: Result) -> list[Line]:
-    """Return a result as lines of a table, of which the first is the heading."""
+    """Return a result as the lines of a table, the heading first."""
     rows = found['rows']
     columns = {'': [row['label'] for row in rows]}
     if 'schedule' in found:
@@ -107,12 +111,12 @@ def table(found: Result) -> list[Line]:
 
 
 def stages_of(found: Result) -> list[str]:
-    """Return the stages that the rows of a time budget have; of another study none."""
+    """Return the names of the stages in the rows of a time budget; empty for other studies."""
     return list(dict.fromkeys(stage for row in found['rows'] for stage in row.get('stages', ())))
 
 
 def parts(values: Sequence[float | None], form: str) -> list[str]:
-    """Return figures, each with the part that it is of the largest."""
+    """Return figures as text, each with its share of the largest one in brackets."""
     largest = max((value for value in values if value is not None), default=0)
     return [
         NONE if value is None else f'{number(value, form)} ({value / largest:.2f})'

@@ -119,7 +119,7 @@ class DriveOutputs:
                 self.left_out.append(message.topic)
 
     def write(self, frame: RecordedFrame, segmentation: Segmentation, scores: FrameScores) -> None:
-        """Write a frame's mask, confidence and overlay to the bag, and the overlay to the video."""
+        """Write a frame's mask, confidence and overlay to the bag, its overlay to the video."""
         if self._writer is None and not self._videos:
             return
         labels, palette = segmentation.labels, self._outputs.drawn.palette

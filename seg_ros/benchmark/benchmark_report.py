@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a benchmark: its rows as a table, in text, Markdown and HTML, and as a plot."""
+"""The report of a benchmark: its rows as a table (text, Markdown or HTML) and as a plot."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .deadline_plot import deadline_plot
 from .rows import BenchmarkRow
 
 WIDE = 10
-"""Times the shortest latency, beyond which the longest one needs a logarithmic axis."""
+"""The axis is logarithmic if the longest latency is more than this many times the shortest."""
 
 NAME = 60
-"""Letters beside a bar, at most."""
+"""The most characters of the name beside a bar."""
 
 
 def table(rows: Sequence[BenchmarkRow]) -> Table:
-    """Return headings and rows as lines of cells; a column that would be empty is left out."""
+    """Return a table of the rows, its headings first, without the columns that are empty."""
     head = (
         'benchmark', 'network', 'backend', 'device', 'precision', 'input', 'image', 'batch',
         'cameras', 'timing', 'resize', 'inside', 'p50 ms', 'p95 ms', 'p99 ms', 'fps',
@@ -50,7 +50,7 @@ def table(rows: Sequence[BenchmarkRow]) -> Table:
 
 
 def branch_table(branches: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what each branch takes as lines of cells; of ``branches``, see branch_times."""
+    """Return a table of the branches, which :func:`.branch_times.branch_rows` returns."""
     lines: Table = [('network', 'input', 'precision', 'branch', 'ms', 'roofline ms', 'GMAC', 'MB')]
     lines += [
         (
@@ -64,15 +64,15 @@ def branch_table(branches: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def machine_line(found: Mapping[str, Any]) -> str:
-    """Return the machine that a result was measured on, and its peak, as a sentence."""
+    """Return one line that describes a result's machine and its measured peak."""
     machine, peak = found['machine'], found.get('peak') or {}
-    told = [f'{key} {value}' for key, value in machine.items() if value is not None]
+    parts = [f'{key} {value}' for key, value in machine.items() if value is not None]
     if peak:
-        told += [
+        parts += [
             f'peak {name} {tera:.3g} TFLOP/s' for name, tera in peak['tflops'].items() if tera
         ]
-        told.append(f'copy {peak["copy_gb_s"]:.3g} GB/s')
-    return '; '.join(told) + '.'
+        parts.append(f'copy {peak["copy_gb_s"]:.3g} GB/s')
+    return '; '.join(parts) + '.'
 
 
 def _without_empty_columns(lines: Table) -> Table:
@@ -91,9 +91,9 @@ def _figure(value: float | None, form: str) -> str:
 
 def latency_plot(rows: Sequence[BenchmarkRow]) -> Plot:
     """
-    Draw the median latency of each row of :func:`plotted`, those of a size together.
+    Draw the median latency of each row of :func:`plotted` as a bar, grouped by image size.
 
-    A line across a bar stands where the roofline is.
+    A line across a bar marks the roofline.
     """
     timed = sorted(plotted(rows), key=lambda row: (*row.image_size, row.p50))
     groups = [(size, list(found)) for size, found in groupby(timed, lambda r: tuple(r.image_size))]
@@ -142,12 +142,12 @@ def _short(milliseconds: float) -> str:
 
 
 def plotted(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
-    """Return the rows that have a latency, but for those of a difference of two."""
+    """Return the rows that have a latency, except those whose latency is a difference of two."""
     return [row for row in rows if row.benchmark not in ('overlay', 'node') and (row.p50 or 0) > 0]
 
 
 def _name(row: BenchmarkRow) -> str:
-    """Return what stands beside a row's bar."""
+    """Return the name beside a row's bar."""
     parts = [row.network, row.backend, row.precision]
     if row.batch > 1:
         parts.append(f'batch {row.batch}')
@@ -160,13 +160,14 @@ def _name(row: BenchmarkRow) -> str:
 
 def write_plot(path: str | Path, found: Mapping[str, Any]) -> None:
     """
-    Write the plot of the deadlines, or else of the latencies, as what the path ends with.
+    Write the plot of a deadline benchmark, or else of the latencies, as a picture.
 
-    :param found: as :func:`write_benchmark_report`'s.
-    :raises ValueError: nothing has a latency, or no picture has such an ending.
+    :param path: the file, whose suffix says the picture's format.
+    :param found: a result, as :func:`seg_ros.benchmark.rows.read` returns it.
+    :raises ValueError: no row has a latency, or the suffix is not that of a picture.
     """
-    if trials := found.get('deadlines'):
-        drawing = deadline_plot(trials)
+    if deadlines := found.get('deadlines'):
+        drawing = deadline_plot(deadlines)
     elif plotted(found['results']):
         drawing = latency_plot(found['results'])
     else:
@@ -178,13 +179,13 @@ def write_benchmark_report(path: str | Path, found: Mapping[str, Any]) -> None:
     """
     Write a result as one HTML page.
 
-    :param found: as :func:`seg_ros.benchmark.rows.read` returns it.
-    :raises OSError: it cannot be written.
+    :param found: a result, as :func:`seg_ros.benchmark.rows.read` returns it.
+    :raises OSError: the page cannot be written.
     """
     rows: Sequence[BenchmarkRow] = found['results']
     sections = []
-    if trials := found.get('deadlines'):
-        figure = plot(deadline_plot(trials), 'ages of the masks over time')
+    if deadlines := found.get('deadlines'):
+        figure = plot(deadline_plot(deadlines), 'ages of the masks over time')
         sections.append(Section('Which masks came in time?', figures=[figure]))
     elif plotted(rows):
         text = 'Across each bar stands what the machine could do at its measured peak.'

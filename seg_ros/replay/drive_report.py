@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of recorded drives: scores, time lines, worst frames; of one drive or of a fleet."""
+"""The report of one or more recorded drives: scores, time lines and worst frames."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .drive_sections import (
 )
 
 DETAILED = 4
-"""Cameras up to which each has a time line and worst frames of its own."""
+"""The most cameras that each have a time line and worst frames of their own in the report."""
 
 ROWS = 40
-"""Drives in the plot that compares them, the worst ones."""
+"""The most drives in the plot that compares them; with more, only the worst are drawn."""
 
 COLUMNS = ('mean IoU', 'flicker', 'confidence', 'median time', '95th percentile')
-"""Of tables, as :func:`_columns` fills them."""
+"""The headings of the columns that :func:`_columns` fills."""
 
 
 def write_drive_report(
@@ -40,11 +40,11 @@ def write_drive_report(
     settings: Sequence[tuple[str, str]],
 ) -> None:
     """
-    Write what a network made of drives as one HTML page.
+    Write the report of a network's drives as one HTML page.
 
-    :param labels: the classes in the colours in which the page shows them.
-    :param settings: (name, value) of how it was made.
-    :raises OSError: it cannot be written.
+    :param labels: the classes in the page's colours.
+    :param settings: (name, value) of each setting that the page lists.
+    :raises OSError: the page cannot be written.
     """
     cameras = list(_cameras(drives))
     seen = [camera for camera in cameras if camera.scores.stamps]
@@ -60,8 +60,8 @@ def write_drive_report(
     elif len(seen) <= DETAILED:
         for camera in seen:
             own = camera.scores.result()
-            facts = _facts(own, own['labelled'], _duration(camera.scores))
-            sections.append(Section(camera.name, cards=facts))
+            cards = _cards(own, own['labelled'], _duration(camera.scores))
+            sections.append(Section(camera.name, cards=cards))
             sections += camera_sections(camera, labels, 3)
     else:
         every = [camera.scores for camera in seen]
@@ -71,10 +71,10 @@ def write_drive_report(
     made = [(name, Code(value)) for name, value in settings]
     sections.append(Section('How was it made?', table=made, head=('setting', 'value')))
     labelled = sum(camera.scores.labelled for camera in cameras)
-    facts = _facts(result(drives), labelled, sum(map(_recorded, drives)))
+    cards = _cards(result(drives), labelled, sum(map(_recorded, drives)))
     if len(drives) > 1:
-        facts.append(('drives', f'{len(drives)}'))
-    write_report(path, title, subtitle, facts, sections)
+        cards.append(('drives', f'{len(drives)}'))
+    write_report(path, title, subtitle, cards, sections)
 
 
 def _cameras(drives: Sequence[DriveScores]) -> Iterator[ReportedCamera]:
@@ -87,15 +87,15 @@ def _cameras(drives: Sequence[DriveScores]) -> Iterator[ReportedCamera]:
 
 
 def _names(drives: Sequence[DriveScores]) -> list[str]:
-    """Return the last part of each path; all of it where that does not tell drives apart."""
+    """Return the last part of each drive's path; the whole path if the last part is not unique."""
     short = [Path(drive.bag).name or drive.bag for drive in drives]
     return [name if short.count(name) == 1 else drive.bag for name, drive in zip(short, drives)]
 
 
-def _facts(scores: Mapping[str, Any], labelled: int, seconds: float) -> list[tuple[str, str]]:
-    """Return what was measured, by name."""
+def _cards(scores: Mapping[str, Any], labelled: int, seconds: float) -> list[tuple[str, str]]:
+    """Return (name, value) of each card of the page; values that were not measured have none."""
     latency = scores['latency_ms']
-    facts = [
+    cards = [
         ('mean IoU', number(scores['miou'])),
         ('pixel accuracy', number(scores['pixel_accuracy'], '.1%')),
         ('flicker', number(scores['flicker'], '.2%')),
@@ -106,7 +106,7 @@ def _facts(scores: Mapping[str, Any], labelled: int, seconds: float) -> list[tup
         ('frames with labels', f'{labelled:,}' if labelled else 'none'),
         ('recorded', _span(seconds)),
     ]
-    return [(name, value) for name, value in facts if value != '–']
+    return [(name, value) for name, value in cards if value != '–']
 
 
 def _milliseconds(value: float | None) -> str:
@@ -123,7 +123,7 @@ def _duration(camera: CameraScores) -> float:
 
 
 def _recorded(drive: DriveScores) -> float:
-    """Return the seconds of a drive, whose cameras recorded at once."""
+    """Return a drive's length in seconds; its cameras recorded at the same time."""
     return max(map(_duration, drive.cameras), default=0.0)
 
 
@@ -139,7 +139,7 @@ def _span(seconds: float) -> str:
 
 
 def _damage(drives: Sequence[DriveScores], cameras: Sequence[ReportedCamera]) -> list[Section]:
-    """Return what went wrong, if anything did."""
+    """Return a section that lists what could not be used; no section if all could."""
     rows: list[tuple[str, str]] = []
     for name, drive in zip(_names(drives), drives):
         said = [drive.error] if drive.error else []
@@ -181,7 +181,7 @@ def _columns(scores: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _fleet_sections(drives: Sequence[DriveScores]) -> list[Section]:
-    """Return the drives as a table and a plot, the worst ones first."""
+    """Return sections with the drives as a table and a plot, the worst drives first."""
     scored = sorted(
         ((name, drive, result([drive])) for name, drive in zip(_names(drives), drives)),
         key=lambda entry: _badness(entry[2]),
@@ -214,6 +214,6 @@ def _fleet_sections(drives: Sequence[DriveScores]) -> list[Section]:
 
 
 def _badness(scores: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return what sorts drives, the worst one first; what was not measured goes last."""
+    """Return the key that sorts drives from worst to best; unmeasured values sort last."""
     values = (scores['miou'], scores['confidence'])
     return tuple(2.0 if value is None or isnan(value) else value for value in values)

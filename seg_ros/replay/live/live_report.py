@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a running node: how old its masks were, how many came, and what they show."""
+"""The report of a running node: the age and number of its masks, their scores and pictures."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .live_evaluation import Answers, LiveEvaluation
 from .live_plots import age_plot, longest_gaps, rate_plot
 
 GAPS = 5
-"""Longest gaps that the report lists."""
+"""The number of longest gaps that the report lists."""
 
 
 def write_live_report(
     path: str | Path, title: str, subtitle: str, evaluation: LiveEvaluation, answers: Answers
 ) -> None:
     """
-    Write the figures, plots and some frames as an HTML page.
+    Write figures, plots and some frames as an HTML page.
 
-    :raises OSError: it cannot be written.
+    :raises OSError: the page cannot be written.
     """
     timing, scores = answers.timing(), evaluation.scores()
     age = timing['age_ms']
     share = timing['frames_out'] / max(1, timing['frames_in'])
-    facts = [
+    cards = [
         ('images played', timing['frames_in']),
         ('masks received', f'{timing["frames_out"]} ({share:.1%})'),
         ('median age of a mask', f'{number(age["p50"], ".0f")} ms'),
@@ -38,7 +38,7 @@ def write_live_report(
     ]
     sections = [_pictures(evaluation), *_timing_sections(answers)]
     if scores['miou'] is not None:
-        facts.append(('mean IoU', f'{scores["miou"]:.3f}'))
+        cards.append(('mean IoU', f'{scores["miou"]:.3f}'))
         drawing = iou_plot(scores['iou'], evaluation.common.drawn(evaluation.labels))
         sections.append(
             Section(
@@ -47,11 +47,11 @@ def write_live_report(
                 [plot(drawing, 'intersection over union of each class')],
             )
         )
-    write_report(path, title, subtitle, facts, sections)
+    write_report(path, title, subtitle, cards, sections)
 
 
 def _pictures(evaluation: LiveEvaluation) -> Section:
-    """Return the part of a report that shows frames, each in a row."""
+    """Return the section that shows some frames, one in each row."""
     kinds = list(dict.fromkeys(kind for images in evaluation.shown.values() for kind in images))
     figures = [
         picture(images[kind], f'{kind}, {(stamp - evaluation.stamps[0]) / 1e9:.1f} s')
@@ -71,7 +71,7 @@ def _pictures(evaluation: LiveEvaluation) -> Section:
 
 
 def _timing_sections(answers: Answers) -> list[Section]:
-    """Return the parts of a report on age, gaps and rate; none where no mask came."""
+    """Return the sections on masks' age, rate and gaps; none if no mask came."""
     if not answers.answered.any():
         return []
     ages = answers.age_ms[answers.answered]

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure as Plot
-from matplotlib.ticker import LogLocator, NullFormatter
 import numpy as np
 
 from .comparison_table import best, ComparisonRow, figures_table, machines_differ, pareto_front
-from .page import number, plot, Section, write_report
-from .plots import ACCENT, canvas, COLORS, FAINT, INK, LINE, literal, plain
+from .page import number, plot, Section, table_section, write_report
+from .plots import ACCENT, COLORS, FAINT, INK, LINE, literal, logarithmic, name_rows, panel
 
 WIDE = 5
 """The ratio of the highest to the lowest latency above which the axis is logarithmic."""
@@ -50,12 +49,9 @@ def write_comparison_report(
     table = figures_table(rows)
     made = 1 + ComparisonRow._fields.index('measured_on')
     figures = [(line[0], *line[made:]) for line in table]
-    sections.append(
-        Section('Which one is the best?', _explained(rows), table=figures[1:], head=figures[0])
-    )
+    sections.append(table_section('Which one is the best?', figures, _explained(rows)))
     sections += _class_sections(rows)
-    settings = [line[:made] for line in table]
-    sections.append(Section('How were they made?', table=settings[1:], head=settings[0]))
+    sections.append(table_section('How were they made?', [line[:made] for line in table]))
     write_report(path, title, f'{len(rows)} results', _cards(rows), sections)
 
 
@@ -88,9 +84,7 @@ def trade_plot(rows: Sequence[ComparisonRow]) -> Plot:
     differ = machines_differ(rows) and all(r.ratio is not None for r in rows)
     latency = [r.ratio if differ else r.p50 for r in rows]
     points = [(x, r.miou) for x, r in zip(latency, rows) if x is not None and r.miou is not None]
-    drawing = canvas(9, 4.6)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(4.6)
     front = [points[i] for i in pareto_front(points)]
     axes.plot(*zip(*front), drawstyle='steps-post', color=ACCENT, lw=1.5, zorder=1)
     for (x, y), r in zip(points, rows):
@@ -104,10 +98,7 @@ def trade_plot(rows: Sequence[ComparisonRow]) -> Plot:
     axes.margins(0.15)
     times = [x for x, _ in points]
     if max(times) > WIDE * min(times) > 0:
-        axes.set_xscale('log')
-        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
     else:
         axes.set_xlim(0, None)
     return drawing
@@ -138,9 +129,7 @@ def _class_sections(rows: Sequence[ComparisonRow]) -> list[Section]:
 def classes_plot(rows: Sequence[ComparisonRow]) -> Plot:
     """Draw each class's IoU as a dot for each result; all results must have the same classes."""
     classes = list(rows[0].iou)
-    drawing = canvas(9, 0.3 * len(classes) + 1.1)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(0.3 * len(classes) + 1.1)
     for y, name in enumerate(classes):
         values = [value for r in rows if (value := r.iou[name]) is not None]
         if values:
@@ -152,7 +141,7 @@ def classes_plot(rows: Sequence[ComparisonRow]) -> Plot:
             SHAPES[i % len(SHAPES)], color=COLORS[i % len(COLORS)], ms=7, mec='white', mew=0.6,
             label=f' {literal(r.name)}', zorder=2,
         )  # fmt: skip
-    axes.set(xlim=(0, 1), ylim=(len(classes) - 0.4, -0.6))
-    axes.set_yticks(range(len(classes)), [literal(name) for name in classes])
+    axes.set_xlim(0, 1)
+    name_rows(axes, classes)
     drawing.legend(loc='lower left', bbox_to_anchor=(0.1, 0.98), ncol=4, frameon=False)
     return drawing

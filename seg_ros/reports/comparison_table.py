@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .comparison import check_kind, known, latency_ratio, REPLAY, Result
-from .page import number
+from .page import number, size_text
 
 EVALUATE = ('dataset', 'images', 'miou', 'iou')
 """The keys by which a result of ``evaluate`` is recognised."""
@@ -69,7 +69,7 @@ def row(result: Result, name: str, source: str) -> ComparisonRow:
     return ComparisonRow(
         name=name,
         model=Path(str(result.get('model', '–'))).name,
-        input_size='x'.join(str(side) for side in reversed(size)) or '–',
+        input_size=size_text(size) or '–',
         precision=str(result.get('precision', '–')),
         device=str(result.get('device', '–')),
         measured_on=_measured_on(result),

@@ -11,26 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from ..images.image_file import Image
-from ..images.labels import IGNORE, LabelSet
-from ..images.overlay import colorize, thumbnail
+from ..images.labels import LabelSet
+from ..images.overlay import thumbnail
 from ..metrics.cameras import CameraRow, means, ScoresByCamera, worst
 from ..metrics.process_group import gathered
 from ..metrics.scores import Scores
-from .page import Figure, legend, picture, plot, Section, write_report
-from .plots import confusion_plot, iou_plot
+from .page import Figure, legend, picture, Section, table_section, write_report
+from .sections import classes_section, confusion_sections, error_map, ERRORS, labelled_figures
 
 SHOWN = 4
 """The number of best frames, and of worst frames, that the report shows."""
-
-CONFUSIONS = 12
-"""The number of rows in the table of confusions."""
-
-WRONG = (214, 39, 40)
-"""The colour of wrong pixels in an error map, RGB."""
 
 
 class ScoredFrame(NamedTuple):
@@ -88,20 +80,6 @@ class Gallery:
         return [frame for frame in self._worst if frame.place not in shown]
 
 
-def error_map(image: Image, truth: Image, predicted: Image) -> Image:
-    """
-    Return an image that shows wrong pixels, uint8 RGB (H, W, 3).
-
-    :returns: the image in pale grey where the prediction is right, red where it is wrong, and
-        black where the ground truth is ignored.
-    """
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    picture = cv2.addWeighted(grey, 0.35, np.full_like(grey, 255), 0.65, 0)
-    picture[predicted != truth] = WRONG
-    picture[truth == IGNORE] = 0
-    return picture
-
-
 def write_dataset_report(
     path: str | Path,
     title: str,
@@ -153,25 +131,23 @@ def cameras_section(rows: Sequence[CameraRow]) -> list[Section]:
     lowest = worst(rows)
     if len(rows) < 2 or lowest is None:
         return []
-    return [
-        Section(
-            'Which camera is seen worst?',
-            f'{lowest.name}, with a mean IoU of {_number(lowest.miou)}. A mean is of the classes '
-            'that occur, so cameras with other classes compare only roughly.',
-            head=('camera', 'images', 'mean IoU', 'classes', 'pixel accuracy', 'worst class'),
-            table=[
-                (
-                    row.name,
-                    f'{row.images:,}',
-                    _number(row.miou),
-                    f'{row.classes} of {len(row.iou)}',
-                    _number(row.pixel_accuracy),
-                    _worst_class(row),
-                )
-                for row in rows
-            ],
+    text = (
+        f'{lowest.name}, with a mean IoU of {_number(lowest.miou)}. A mean is of the classes that '
+        'occur, so cameras with other classes compare only roughly.'
+    )
+    head = ('camera', 'images', 'mean IoU', 'classes', 'pixel accuracy', 'worst class')
+    lines = [
+        (
+            row.name,
+            f'{row.images:,}',
+            _number(row.miou),
+            f'{row.classes} of {len(row.iou)}',
+            _number(row.pixel_accuracy),
+            _worst_class(row),
         )
+        for row in rows
     ]
+    return [table_section('Which camera is seen worst?', [head, *lines], text)]
 
 
 def _worst_class(row: CameraRow) -> str:
@@ -185,28 +161,19 @@ def _set_sections(scores: Scores, gallery: Gallery) -> list[Section]:
     if not scores.matrix.counts.any():
         return [Section('No scores', 'Every pixel of these labels is ignored.')]
     result, labels = scores.result(), scores.labels
-    sections = [
-        Section(
-            'Which classes are seen well?',
+    return [
+        classes_section(
             'Bars: intersection over union (IoU) of all pixels of the set. Dots: boundary '
             'F-score (F), how well the outlines are met. 1 is perfect.',
-            [plot(iou_plot(result['iou'], labels, result['boundary_f']), 'IoU of each class')],
+            result['iou'],
+            labels,
+            result['boundary_f'],
         ),
         *_cityscapes_section(result),
-        Section(
-            'What is taken for what?',
-            "Each row: where a class's pixels went, in percent of them.",
-            [plot(confusion_plot(scores.matrix.counts, labels), 'confusions of classes')],
-        ),
-        Section(
-            'The most frequent confusions',
-            head=('is', 'is taken for', 'of its pixels', 'of all errors', 'pixels'),
-            table=confusions(scores.matrix.counts, labels),
-        ),
-        _frames_section('The best frames', gallery.best(), labels),
-        _frames_section('The worst frames', gallery.worst(), labels),
+        *confusion_sections(scores.matrix.counts, labels),
+        *_frames_section('The best frames', gallery.best(), labels),
+        *_frames_section('The worst frames', gallery.worst(), labels),
     ]
-    return [section for section in sections if section.figures or section.table or section.text]
 
 
 def _cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -232,52 +199,27 @@ def _cityscapes_section(result: Mapping[str, Any]) -> list[Section]:
     objects = {**result.get('iiou', {}), **result.get('category_iiou', {})}
     iou = {**result['iou'], **result['category_iou']}
     names = [*result['category_iou'], *result.get('iiou', {})]
-    return [
-        Section(
-            'Categories and objects',
-            'iIoU weighs every object alike, whatever its size; only classes that are objects '
-            'have one.',
-            head=('category or class', 'IoU', 'iIoU'),
-            table=[
-                (name, _number(iou[name]), _number(objects[name]) if name in objects else '')
-                for name in names
-            ],
-        )
+    text = (
+        'iIoU weighs every object alike, whatever its size; only classes that are objects have '
+        'one.'
+    )
+    lines = [
+        (name, _number(iou[name]), _number(objects[name]) if name in objects else '')
+        for name in names
     ]
+    head = ('category or class', 'IoU', 'iIoU')
+    return [table_section('Categories and objects', [head, *lines], text)]
 
 
-def confusions(counts: NDArray[np.int64], labels: LabelSet) -> list[tuple[str, ...]]:
-    """
-    Return the most frequent confusions as the rows of a table.
-
-    :param counts: int64 (C, C + 1), see :class:`ConfusionMatrix`.
-    :returns: true class, predicted class, share of the true class's pixels, share of all errors,
-        and number of pixels.
-    """
-    errors = counts.copy()
-    np.fill_diagonal(errors, 0)
-    names = (*labels.names, 'unlabeled')
-    rows = []
-    for place in np.argsort(-errors, axis=None, kind='stable')[:CONFUSIONS]:
-        true, guess = divmod(int(place), len(names))
-        pixels = errors[true, guess]
-        if pixels:
-            shares = (pixels / counts[true].sum(), pixels / errors.sum())
-            rows.append((names[true], names[guess], *(f'{s:.1%}' for s in shares), f'{pixels:,}'))
-    return rows
-
-
-def _frames_section(title: str, frames: Sequence[ScoredFrame], labels: LabelSet) -> Section:
+def _frames_section(title: str, frames: Sequence[ScoredFrame], labels: LabelSet) -> list[Section]:
+    """Return the section that shows frames, or nothing if there are none."""
+    if not frames:
+        return []
     figures: list[Figure] = []
     for frame in frames:
         name = f'mIoU {frame.score:.3f}, {Path(frame.source).stem}'
-        figures += [
-            picture(frame.image, name),
-            picture(colorize(frame.truth, labels.palette), 'ground truth'),
-            picture(colorize(frame.predicted, labels.palette), 'prediction'),
-            picture(error_map(frame.image, frame.truth, frame.predicted), 'errors'),
-        ]
-    if not figures:
-        return Section(title)
-    text = 'By their own mIoU. Errors are red, and black is what the ground truth leaves out.'
-    return Section(title, text, figures, columns=4, legend=legend(labels))
+        errors = error_map(frame.image, frame.truth, frame.predicted)
+        beside = labelled_figures(frame.predicted, frame.truth, labels.palette, errors)
+        figures += [picture(frame.image, name), *beside]
+    text = f'By their own mIoU. {ERRORS}'
+    return [Section(title, text, figures, columns=4, legend=legend(labels))]

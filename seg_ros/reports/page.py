@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
-import io
 from itertools import count
 from math import isnan
 from pathlib import Path
@@ -108,6 +107,29 @@ def number(value: float | None, form: str = '.3f') -> str:
     return '–' if value is None or isnan(value) else format(value, form)
 
 
+def quantity(value: float | None, form: str, unit: str) -> str:
+    """Return a number and its unit as text that no line breaks; a dash stands for None and nan."""
+    text = number(value, form)
+    return text if text == number(None) else f'{text}{SPACE}{unit}'
+
+
+def size_text(size: Sequence[int]) -> str:
+    """Return (height, width) as WIDTHxHEIGHT."""
+    return 'x'.join(str(side) for side in reversed(size))
+
+
+def table_section(
+    title: str, lines: Sequence[Sequence[str | Link]], text: str = '', level: int = 2
+) -> Section:
+    """
+    Return a section with a table.
+
+    :param lines: the lines of the table, the headings first.
+    """
+    head, *rows = lines
+    return Section(title, text, table=rows, head=[str(cell) for cell in head], level=level)
+
+
 def picture(image: Image, caption: str = '', anchor: str = '', link: Link | None = None) -> Figure:
     """Return an image, uint8 RGB (H, W, 3), as a figure of the report."""
     content = base64.b64encode(encode_image(image, '.jpg', QUALITY)).decode()
@@ -126,16 +148,10 @@ def plot(drawing: Plot, label: str, caption: str = '') -> Figure:
     :param label: a description, which screen readers read.
     :param caption: the text below it.
     """
-    from matplotlib import rc_context
+    from .plots import as_svg  # Pages without plots do not need matplotlib.
 
-    buffer = io.StringIO()
-    # The salt becomes part of the ids in the SVG, so that no two plots of a page share an id.
-    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': str(next(_numbers))}):
-        drawing.savefig(
-            buffer, format='svg', bbox_inches='tight',
-            metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
-        )  # fmt: skip
-    return Figure(_embedded(buffer.getvalue(), label), caption)
+    svg = as_svg(drawing, str(next(_numbers)), bbox_inches='tight')
+    return Figure(_embedded(svg, label), caption)
 
 
 def _embedded(svg: str, label: str) -> str:

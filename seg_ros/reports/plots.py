@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import io
 from math import isnan
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,14 @@ def canvas(width: float, height: float) -> Plot:
     return Plot(figsize=(width, height), layout='constrained')
 
 
+def panel(height: float) -> tuple[Plot, Axes]:
+    """Return an empty plot as wide as the page, and its only axes, in the style of the reports."""
+    drawing = canvas(9, height)
+    axes = drawing.subplots()
+    plain(axes)
+    return drawing, axes
+
+
 def plain(axes: Axes) -> None:
     """Remove the upper and right edges of a plot's frame, and add a faint grid behind the data."""
     axes.spines[['top', 'right']].set_visible(False)
@@ -37,9 +47,39 @@ def plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write a name beside each row of a plot; row i is at y = i, and the first one is on top."""
+    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def logarithmic(axes: Axes) -> None:
+    """Make a plot's x axis logarithmic, with figures at 1, 2 and 5 times each power of ten."""
+    axes.set_xscale('log')
+    axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def literal(name: str) -> str:
     """Return a name escaped so that matplotlib takes no part of it for a formula."""
     return name.replace('$', r'\$')
+
+
+def as_svg(drawing: Plot, salt: str, **options: str) -> str:
+    """
+    Return a plot as an SVG file with its text as text; the same plot gives the same file.
+
+    :param salt: becomes part of the ids in the file, so that plots of one page share no id.
+    :param options: further options of matplotlib's ``savefig``.
+    """
+    buffer = io.StringIO()
+    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': salt}):
+        drawing.savefig(
+            buffer, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
+            **options,
+        )  # fmt: skip
+    return buffer.getvalue()
 
 
 def fractions(palette: Palette) -> list[tuple[float, ...]]:
@@ -57,24 +97,23 @@ def iou_plot(
     :param labels: the classes, for their colours.
     :param boundary: boundary F-score of each class, drawn as a dot.
     """
-    drawing = canvas(9, 0.3 * len(iou) + 0.8)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(0.3 * len(iou) + 0.8)
     axes.grid(visible=False, axis='y')
     axes.barh(
-        list(iou), np.nan_to_num([*iou.values()]), 0.72,
+        range(len(iou)), np.nan_to_num([*iou.values()]), 0.72,
         color=fractions(labels.palette), edgecolor='#0006', lw=0.8,
     )  # fmt: skip
     columns = [(1.06, 'IoU', iou)]
     if boundary:
-        axes.plot(list(boundary.values()), list(boundary), 'o', color='white', mec=INK, ms=5)
+        axes.plot(list(boundary.values()), range(len(iou)), 'o', color='white', mec=INK, ms=5)
         columns.append((1.13, 'F', boundary))
     for x, heading, scores in columns:
         axes.text(x, -1, heading, ha='right', va='center', color=FAINT)
         for y, score in enumerate(scores.values()):
             text = '–' if isnan(score) else f'{score:.2f}'
             axes.text(x, y, text, ha='right', va='center')
-    axes.set(xlim=(0, 1), ylim=(len(iou) - 0.4, -0.6))
+    axes.set_xlim(0, 1)
+    name_rows(axes, list(iou))
     return drawing
 
 
@@ -126,9 +165,7 @@ def latency_plot(milliseconds: Sequence[float], marked: Mapping[str, float]) -> 
     start = min(values.min(), end)
     if end - start < 1e-9:
         start, end = start - 0.5, end + 0.5
-    drawing = canvas(9, 2.8)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(2.8)
     axes.grid(visible=False, axis='x')
     bins = np.linspace(start, end, 1 + min(60, max(10, round(2 * len(values) ** 0.5))))
     axes.hist(

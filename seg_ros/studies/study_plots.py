@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import io
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 
 from ..images.files import write_atomically
-from ..reports.plots import ACCENT, canvas, COLORS, INK, literal, plain
+from ..reports.plots import ACCENT, as_svg, canvas, COLORS, INK, name_rows, plain
 from .study_report import Result, stages_of
 
 ROW = 0.32
@@ -28,12 +26,7 @@ def write_plot(path: str | Path, found: Result) -> None:
     :raises OSError: the file cannot be written.
     """
     drawing = study_plot(found) if 'schedule' in found else budget_plot(found)
-    buffer = io.BytesIO()
-    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': found['study']}):
-        drawing.savefig(
-            buffer, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
-        )
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, as_svg(drawing, found['study']).encode())
 
 
 def study_plot(found: Result) -> Plot:
@@ -87,8 +80,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], count: int) -> tuple[Plot, list[A
         plain(axes)
         axes.grid(visible=False, axis='y')
         axes.tick_params(axis='y', length=0)
-    panels[0].set_yticks(range(len(rows)), [literal(row['label']) for row in rows])
-    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    name_rows(panels[0], [row['label'] for row in rows])
     return drawing, panels
 
 

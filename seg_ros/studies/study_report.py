@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..reports.page import number
+from ..reports.page import number, size_text
 from ..reports.text_table import as_markdown
 
 Result = Mapping[str, Any]
@@ -43,7 +43,7 @@ def _schedule(found: Result) -> str:
     train, val = recipe['splits']
     told = [
         f'Each row is trained alike: {recipe["epochs"]} epochs of {found["dataset"]} {train}, '
-        f'{recipe["batch"]} crops of {size_of(recipe["crop"])} a step from images scaled to '
+        f'{recipe["batch"]} crops of {size_text(recipe["crop"])} a step from images scaled to '
         f'{" to ".join(map(str, found["scales"]))} times that, {recipe["optimizer"]} at '
         f'{recipe["learning_rate"]:g}, {recipe["precision"]}.'
     ]
@@ -54,7 +54,7 @@ def _schedule(found: Result) -> str:
             'the rate.'
         )
     told.append(
-        f'mIoU is that on {val}, which the network sees at {size_of(recipe["input_size"])}'
+        f'mIoU is that on {val}, which the network sees at {size_text(recipe["input_size"])}'
     )
     if seeds > 1:
         told[-1] += (
@@ -79,7 +79,7 @@ def _timing(found: Result) -> str:
         else 'Time is the median of each stage, run eagerly and waited for, the rows by turns'
     )
     told += (
-        f': {size_of(found["size"])}, {timing["backend"]}, {timing["precision"]}, {where}. In '
+        f': {size_text(found["size"])}, {timing["backend"]}, {timing["precision"]}, {where}. In '
         'brackets: as a part of the slowest row.'
     )
     if any(row.get('memory_mb') for row in found['rows']):
@@ -100,7 +100,7 @@ def table(found: Result) -> list[Line]:
         'paper: ms': parts([row['paper'].get('ms') for row in rows], '.0f'),
         'MB': [number(row.get('memory_mb'), '.0f') for row in rows],
         'paper: MB': [number(row['paper'].get('memory_mb'), '.0f') for row in rows],
-        f'GMAC at {size_of(found["size"])}': [number(row['gmac'], '.1f') for row in rows],
+        f'GMAC at {size_text(found["size"])}': [number(row['gmac'], '.1f') for row in rows],
     }
     if 'schedule' in found:
         columns['parameters, M'] = [number(row['parameters'] / 1e6, '.2f') for row in rows]
@@ -122,11 +122,6 @@ def parts(values: Sequence[float | None], form: str) -> list[str]:
         NONE if value is None else f'{number(value, form)} ({value / largest:.2f})'
         for value in values
     ]
-
-
-def size_of(size: Sequence[int]) -> str:
-    """Return (height, width) as WIDTHxHEIGHT."""
-    return 'x'.join(str(side) for side in reversed(size))
 
 
 def _miou(row: Result) -> str:

@@ -39,7 +39,8 @@ from seg_ros.metrics.boundary import BoundaryScores, TOLERANCE
 from seg_ros.metrics.cityscapes import instance_files, read_instances, write_submission
 from seg_ros.metrics.confusion_matrix import ConfusionMatrix
 from seg_ros.metrics.scores import Scores
-from seg_ros.reports.dataset_report import confusions, error_map, Gallery, SHOWN
+from seg_ros.reports.dataset_report import Gallery, SHOWN
+from seg_ros.reports.sections import confusions, error_map
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

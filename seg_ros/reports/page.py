@@ -150,7 +150,7 @@ def plot(drawing: Plot, label: str, caption: str = '') -> Figure:
     """
     from .plots import as_svg  # Pages without plots do not need matplotlib.
 
-    svg = as_svg(drawing, str(next(_numbers)), bbox_inches='tight')
+    svg = as_svg(drawing, str(next(_numbers)), tight=True)
     return Figure(_embedded(svg, label), caption)
 
 

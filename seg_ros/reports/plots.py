@@ -66,18 +66,18 @@ def literal(name: str) -> str:
     return name.replace('$', r'\$')
 
 
-def as_svg(drawing: Plot, salt: str, **options: str) -> str:
+def as_svg(drawing: Plot, salt: str, tight: bool = False) -> str:
     """
     Return a plot as an SVG file with its text as text; the same plot gives the same file.
 
     :param salt: becomes part of the ids in the file, so that plots of one page share no id.
-    :param options: further options of matplotlib's ``savefig``.
+    :param tight: whether to cut off the empty border.
     """
     buffer = io.StringIO()
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': salt}):
         drawing.savefig(
             buffer, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
-            **options,
+            bbox_inches='tight' if tight else None,
         )  # fmt: skip
     return buffer.getvalue()
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic drive: a seed's own, exactly labelled, like a street, and one camera's."""
+"""The synthetic drive: repeatable, exactly labelled, and seen by a pin-hole camera."""
 
 import hashlib
 from itertools import pairwise
@@ -29,7 +29,7 @@ def drive():
 
 @pytest.fixture(scope='module')
 def frames(drive):
-    """Every tenth frame, in order."""
+    """Return every tenth frame, in order."""
     return {index: drive[index] for index in range(0, 300, 10)}
 
 
@@ -97,8 +97,8 @@ def test_colours_are_those_of_a_street(frames):
 
     sky, building, road = (mean(CAMVID.names.index(n)) for n in ('sky', 'building', 'road'))
     assert sky.min() > 180
-    assert sky[2] > sky[0]  # rather blue than yellow
-    assert np.ptp(road) < 20  # grey
+    assert sky[2] > sky[0]  # the sky is rather blue than yellow
+    assert np.ptp(road) < 20  # the road is grey
     assert 45 < road.mean() < 110
     assert 55 < building.mean() < 130
 
@@ -124,7 +124,7 @@ def test_effects_touch_the_image_only(drive, frames):
 
 
 def test_ground_labels_are_where_the_camera_matrix_puts_the_kerb(drive, frames):
-    """Points of the empty road and of the pavement, projected with the camera matrix alone."""
+    """Road and pavement are where the camera matrix projects them."""
     hits = {ROAD: 0, 4: 0}
     for index, (_, labels) in frames.items():
         camera = CameraState(kit_of(3), index / drive.rate)
@@ -134,14 +134,14 @@ def test_ground_labels_are_where_the_camera_matrix_puts_the_kerb(drive, frames):
                 (edges[0] + 0.4, ROAD), (edges[1] - 0.4, ROAD),
                 (edges[0] - 0.4, 4), (edges[1] + 0.4, 4),
             ):  # fmt: skip
-                # The camera nods by a shear, which a pin-hole sees as its height changing.
+                # The pitch is drawn as a shear, which for a pin-hole is a change of height.
                 point = (x, CAMERA_HEIGHT + camera.pitch * ahead, ahead)
                 u, v, w = drive.camera_matrix @ point
                 column, row = round(u / w), round(v / w)
                 if 0 <= column < SMALL[0] and 0 <= row < SMALL[1]:
                     found = labels[row, column]
                     hits[expected] += found == expected
-                    # What else there is stands on it, or a side street crosses the pavement.
+                    # Other things stand on it, or a side street crosses the pavement.
                     assert found == expected or expected == 4 or found != 4, (index, ahead, x)
     assert min(hits.values()) > 50
 

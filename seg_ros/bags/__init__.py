@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings: reading any, even damaged ones, and writing them, without ROS."""
+"""Recordings (bags): read, even if they are damaged, and written, without ROS."""

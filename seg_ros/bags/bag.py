@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of image topics, read without ROS."""
+"""Reading recordings of image topics without ROS."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ from .types import COMPRESSED, IMAGE, MessageTypes
 from .types import Message as Message
 
 LABELS = 'labels'
+"""The last part of the name of a topic that holds class ids instead of camera images."""
+
 LABEL_IDS = 'label_ids'
-"""Last part of the name of a topic that holds class ids rather than what a camera saw."""
+"""The key of a bag's metadata that says which ids its labels hold."""
 
 RESULTS = ('mask', 'confidence', 'color', 'overlay')
-"""Last parts of the names of the node's own image topics, below ``segmentation``."""
+"""The last parts of the names of the node's own image topics, below ``segmentation``."""
 
 _ZSTD = b'\x28\xb5\x2f\xfd'
-"""How what it compressed begins; CDR never does."""
+"""The first bytes of a message that zstd compressed; CDR data never begins with them."""
 
 
 class Bag:
     """
     An open recording: a rosbag2 (its folder, or an .mcap or .db3 file) or a ROS 1 .bag.
 
-    A context manager; between entering and leaving it has what was recorded.
+    A context manager; its attributes and methods work between entering and leaving it.
 
     :param path: the recording.
-    :ivar topics: types such as ``sensor_msgs/msg/Image``, by topic.
-    :ivar counts: messages by topic, as the recording's index promises.
-    :ivar duration: seconds, 0 where there are no messages.
-    :ivar label_ids: which ids the labels in it hold, as ``replay --label-ids`` names them; empty
-        if nothing says so.
-    :ivar damage: why it is known not to be whole, or nothing.
-    :ivar types: what its messages are.
-    :raises BagError: on entering: there is none, or nothing in it can be read.
+    :ivar topics: each topic's type, such as ``sensor_msgs/msg/Image``.
+    :ivar counts: each topic's number of messages according to the recording's index.
+    :ivar duration: the length of the recording in seconds, 0 if it has no messages.
+    :ivar label_ids: which ids the recorded labels hold, named as for ``replay --label-ids``;
+        empty if the recording does not say.
+    :ivar damage: what is known to be missing or damaged, empty if nothing is.
+    :ivar types: the types of the recorded messages.
+    :raises BagError: on entering, if there is no bag or nothing in it can be read.
     """
 
     path: Path
@@ -95,11 +97,11 @@ class Bag:
 
     def image_topics(self, names: Sequence[str] = ()) -> list[str]:
         """
-        Check that there are image topics of these names; without names, find the only one.
+        Return the image topics of these names; without names, the only image topic.
 
-        Topics of class ids, and those that a segmentation node published, are found by name only.
+        Topics that hold class ids or that a segmentation node published must be named.
 
-        :raises BagError: there is none, or several and none was named.
+        :raises BagError: a named topic is missing, or without names there is not exactly one.
         """
         images = sorted(name for name, kind in self.topics.items() if kind in (IMAGE, COMPRESSED))
         for name in names:
@@ -124,12 +126,12 @@ class Bag:
 
     def messages(self, topics: Sequence[str] | None = None) -> Iterator[Message]:
         """
-        Yield the messages in the order of their time.
+        Yield the messages in the order in which they were recorded.
 
-        Where the recording turns out to be damaged they end, and :attr:`damage` says why.
+        They end where the recording turns out to be damaged; :attr:`damage` then says why.
 
-        :param topics: these only.
-        :raises BagError: the bag lacks one of them.
+        :param topics: the topics to read, all if left out.
+        :raises BagError: the bag lacks one of these topics.
         """
         missing = set(topics or ()) - self.topics.keys()
         if missing:
@@ -148,7 +150,7 @@ class Bag:
                         content = DECOMPRESS['zstd'](content)
                 except StopIteration:
                     break
-                # Damaged bytes fail wherever they first make no sense, and as anything.
+                # Damaged bytes can raise any exception, wherever a parser first meets them.
                 except Exception as error:
                     self.damage = self.damage or (
                         f'{self.path}: expected messages up to the end; found bytes in '
@@ -168,15 +170,16 @@ class Bag:
         """
         Return the header stamp of an image message, in ns.
 
-        :raises BagError: it is none.
+        :raises BagError: the message is not a readable image message.
         """
         return _stamp(self.types.to_image(message))
 
     def to_rgb(self, message: Message) -> tuple[int, str, Image]:
         """
-        Decode an image message, raw or compressed: header stamp in ns, frame, RGB (H, W, 3).
+        Decode an image message, raw or compressed.
 
-        :raises BagError: it cannot be decoded.
+        :returns: header stamp in ns, frame id, RGB pixels (H, W, 3).
+        :raises BagError: the message cannot be decoded.
         """
         image = self.types.to_image(message)
         try:
@@ -186,9 +189,10 @@ class Bag:
 
     def to_labels(self, message: Message) -> tuple[int, Image]:
         """
-        Decode class ids, raw or compressed as PNG: header stamp in ns, uint8 (H, W).
+        Decode a message of class ids, raw or compressed as PNG.
 
-        :raises BagError: the image is not of one 8-bit channel, or its compression changes ids.
+        :returns: header stamp in ns, ids as uint8 (H, W).
+        :raises BagError: the image has not one 8-bit channel, or its compression changes ids.
         """
         image = self.types.to_image(message)
         try:
@@ -199,7 +203,7 @@ class Bag:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Bag]:
-    """Open a bag of which all is wanted: damage is an error, in the end."""
+    """Open a bag that must be whole: raise BagError at the end if it is damaged."""
     with Bag(path) as bag:
         yield bag
         if bag.damage:
@@ -210,7 +214,7 @@ def topics(path: str | Path) -> dict[str, str]:
     """
     Return a bag's topics and their types, such as ``sensor_msgs/msg/Image``.
 
-    :raises BagError: it cannot be read.
+    :raises BagError: the bag cannot be read.
     """
     with _opened(path) as bag:
         return bag.topics
@@ -218,7 +222,7 @@ def topics(path: str | Path) -> dict[str, str]:
 
 def image_topic(path: str | Path, topic: str | None = None) -> str:
     """
-    Check that a bag has an image topic of this name; without one, find the only one.
+    Return a bag's image topic of this name; without a name, its only image topic.
 
     :raises BagError: as :meth:`Bag.image_topics`.
     """
@@ -230,10 +234,10 @@ def read_messages(
     path: str | Path, topics: Sequence[str] | None = None
 ) -> Iterator[tuple[str, str, int, bytes]]:
     """
-    Read topic, type, nanoseconds when recorded, and CDR bytes of each message, in their order.
+    Yield topic, type, recording time in ns and CDR bytes of each message, in recorded order.
 
-    :param topics: these only.
-    :raises BagError: the bag cannot be read, or lacks a topic.
+    :param topics: the topics to read, all if left out.
+    :raises BagError: the bag cannot be read, or lacks one of these topics.
     """
     with _opened(path) as bag:
         for message in bag.messages(topics):
@@ -242,9 +246,9 @@ def read_messages(
 
 def read_images(path: str | Path, topic: str | None = None) -> Iterator[tuple[int, str, Image]]:
     """
-    Read the images of a topic, raw or compressed: header stamp in ns, frame, RGB (H, W, 3).
+    Yield header stamp in ns, frame id and RGB pixels (H, W, 3) of a topic's images.
 
-    :param topic: may be left out where there is only one.
+    :param topic: raw or compressed images; may be left out if the bag has one image topic.
     :raises BagError: as :meth:`Bag.image_topics` and :meth:`Bag.to_rgb`.
     """
     with _opened(path) as bag:
@@ -253,7 +257,7 @@ def read_images(path: str | Path, topic: str | None = None) -> Iterator[tuple[in
 
 
 def read_stamps(path: str | Path, topic: str | None = None) -> list[int]:
-    """Return the header stamps of a topic's images, in ns. Errors as :func:`image_topic`."""
+    """Return the header stamps of a topic's images, in ns; errors as for :func:`image_topic`."""
     with _opened(path) as bag:
         names = bag.image_topics([topic] if topic else [])
         return [bag.stamp(message) for message in bag.messages(names)]
@@ -261,7 +265,7 @@ def read_stamps(path: str | Path, topic: str | None = None) -> list[int]:
 
 def read_labels(path: str | Path, topic: str) -> Iterator[tuple[int, Image]]:
     """
-    Read class ids: header stamp in ns, uint8 (H, W).
+    Yield header stamp in ns and class ids, uint8 (H, W), of a topic's label images.
 
     :raises BagError: as :meth:`Bag.image_topics` and :meth:`Bag.to_labels`.
     """
@@ -272,9 +276,9 @@ def read_labels(path: str | Path, topic: str) -> Iterator[tuple[int, Image]]:
 
 def read_labelled_images(path: str | Path) -> Iterator[tuple[Image, Image]]:
     """
-    Read the pairs of image and class ids that have the same stamp.
+    Yield each image, RGB (H, W, 3), with the class ids, uint8 (H, W), of the same stamp.
 
-    :raises BagError: there is not one image topic and, beside it, one named ``labels``.
+    :raises BagError: the bag has not exactly one image topic with a topic ``labels`` beside it.
     """
     with _opened(path) as bag:
         (images,) = bag.image_topics()

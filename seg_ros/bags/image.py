@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pixels of recorded image messages, raw or compressed, as rosbags deserialises them."""
+"""Decoding the pixels of image messages, raw or compressed, that rosbags has deserialised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def to_rgb(message: Any) -> Image:
     """
     Return the pixels of an Image or CompressedImage as RGB, (H, W, 3).
 
-    :raises ValueError: they cannot be decoded.
+    :raises ValueError: the pixels cannot be decoded.
     """
     if hasattr(message, 'encoding'):
         return encodings.to_rgb(message)
@@ -24,9 +24,9 @@ def to_rgb(message: Any) -> Image:
 
 def to_labels(message: Any) -> Image:
     """
-    Return the class ids of an Image, or of a CompressedImage that keeps them, uint8 (H, W).
+    Return the class ids of an Image or a losslessly CompressedImage, uint8 (H, W).
 
-    :raises ValueError: they are not of one 8-bit channel, or compressed to something else.
+    :raises ValueError: the image has not one 8-bit channel, or its compression changes ids.
     """
     if not hasattr(message, 'encoding'):
         return decode_labels(message.data, f'format {shortened(message.format)}')

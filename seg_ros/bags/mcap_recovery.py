@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Storage files read from their beginning on, without the index that a whole one has at its end.
+Recovery of damaged storage files: read from the start, without the index at their end.
 
-A recorder that loses its power leaves no index, and rosbags refuses such a file. What was written
-before is there all the same, in records that say their own length.
+A recorder that loses its power writes no index, and rosbags refuses such a file. The messages
+written before are still there, in records (or database rows) that state their own length.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from rosbags.interfaces import (
 from rosbags.rosbag2.metadata import parse_qos
 
 Record = tuple[int, int, bytes]
-"""Nanoseconds when recorded, id of the connection, content."""
+"""A message's recording time in ns, the id of its connection, and its content."""
 
 FORMATS = {
     'ros2msg': MessageDefinitionFormat.MSG,
     'ros2idl': MessageDefinitionFormat.IDL,
     'omgidl': MessageDefinitionFormat.IDL,
 }
-"""What mcap files and databases call the languages of definitions."""
+"""The definition languages by the names that mcap files and databases give them."""
 
 
 class Scan(ABC):
     """
-    A storage file whose blocks (a chunk, a row) were found by going through it.
+    A storage file whose blocks (mcap chunks or database rows) were found by scanning it.
 
     :param path: the file.
-    :raises Exception: of any kind, where it is none of this format.
+    :raises Exception: any kind, if the file is not of this format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ''
-        """Where and why the file breaks off."""
+        """Where and why the file breaks off; empty if it does not."""
         self._known: dict[int, Connection] = {}
         self._counts: dict[int, int] = {}
-        self._blocks: list[tuple[int, int]] = []  # first time, where
+        self._blocks: list[tuple[int, int]] = []  # (time of the first message, position)
         self.start_time, self.end_time = 2**63 - 1, 0
         self._stack = ExitStack()
         try:
@@ -69,15 +69,15 @@ class Scan(ABC):
 
     @property
     def connections(self) -> list[Connection]:
-        """What was recorded, and how many messages of it were found."""
+        """The recorded connections, each with the number of its messages that were found."""
         return [c._replace(msgcount=self._counts.get(c.id, 0)) for c in self._known.values()]
 
     def messages(
         self, connections: Collection[Connection]
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Yield connection, nanoseconds when recorded, and content, in the order of time."""
+        """Yield connection, recording time in ns and content of each message, in time order."""
         chosen = {connection.id: connection for connection in connections}
-        number = count()  # of equal times, the first in the file comes first
+        number = count()  # of two messages with equal times, the first in the file comes first
         waiting: list[tuple[int, int, int, bytes]] = []
         for start, where in [*sorted(self._blocks), (2**63, -1)]:
             while waiting and waiting[0][0] <= start:
@@ -88,7 +88,7 @@ class Scan(ABC):
                     heappush(waiting, (time, next(number), key, content))
 
     def _add_block(self, where: int, times: list[int]) -> None:
-        """Note where messages of these times are."""
+        """Note the position of a block whose messages were recorded at these times."""
         if times:
             self._blocks.append((min(times), where))
             self.start_time = min(self.start_time, *times)
@@ -96,25 +96,25 @@ class Scan(ABC):
 
     @abstractmethod
     def _scan(self) -> None:
-        """Find connections and blocks; set :attr:`damage` where that ends too early."""
+        """Find connections and blocks; set :attr:`damage` if the file ends too early."""
 
     @abstractmethod
     def _read(self, where: int, keys: Collection[int]) -> Iterator[Record]:
-        """Yield those messages of a block that belong to these connections."""
+        """Yield the messages of the block at ``where`` that belong to these connections."""
 
 
 def doubt(path: Path) -> str:
-    """Say why a .db3 file is not to be read as it is, even where SQLite would."""
+    """Return why a .db3 file must be scanned even if SQLite opens it; empty if it need not."""
     log = _log(path)
     if log.exists() and log.stat().st_size:
         return f'{log.name} is beside it'
     if path.stat().st_size % _page_size(path):
-        return 'its last page is cut'  # SQLite takes what is missing of it for zeros
+        return 'its last page is cut'  # SQLite would read the missing bytes as zeros
     return ''
 
 
 class SqliteScan(Scan):
-    """A .db3 file, of whose pages some may be missing."""
+    """A scanned .db3 file, some of whose pages may be missing."""
 
     def _scan(self) -> None:
         path = self.path
@@ -129,7 +129,7 @@ class SqliteScan(Scan):
         )
         self._stack.callback(self._database.close)
         execute = self._database.execute
-        execute('PRAGMA writable_schema = ON')  # or a file that is cut is refused as a whole
+        execute('PRAGMA writable_schema = ON')  # without it SQLite refuses all of a cut file
         columns = [row[1] for row in execute('PRAGMA table_info(topics)')]
         qos = 'offered_qos_profiles' if 'offered_qos_profiles' in columns else "''"
         definitions = {}
@@ -154,7 +154,7 @@ class SqliteScan(Scan):
             ):
                 self._add_block(where, [time])
                 self._counts[key] = self._counts.get(key, 0) + 1
-        # A page that is not what it was fails as the values it is taken for.
+        # An overwritten page can raise any exception, depending on the values read from it.
         except Exception as error:
             self.damage = f'breaks off after {len(self._blocks)} rows ({error})'
 
@@ -168,7 +168,7 @@ class SqliteScan(Scan):
 
 
 def _log(path: Path) -> Path:
-    """Return the file to which a database in WAL mode appends first."""
+    """Return the path of the write-ahead log of a database in WAL mode."""
     return path.with_name(f'{path.name}-wal')
 
 

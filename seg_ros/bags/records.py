@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Storage files that are a row of records, each of which says its own length."""
+"""Scanning storage files that are a sequence of records, each of which states its own length."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class _Record(NamedTuple):
-    """A complete record: where it begins, what it says of itself, where its data is."""
+    """
+    A complete record.
+
+    :param where: the position at which the record begins.
+    :param head: its type (mcap) or header fields (ROS 1).
+    :param start: the position at which its data begins.
+    :param length: the length of its data in bytes.
+    """
 
     where: int
     head: Any
@@ -44,7 +51,7 @@ class _Record(NamedTuple):
 
 
 class _ScanOfRecords(Scan):
-    """A file of records, of which some, the chunks, hold records again."""
+    """A scanned file of records, some of which (chunks) hold further records."""
 
     def _scan(self) -> None:
         self._stream = self._stack.enter_context(self.path.open('rb'))
@@ -61,7 +68,7 @@ class _ScanOfRecords(Scan):
                     self._counts[key] = self._counts.get(key, 0) + 1
                 self._add_block(record.where, times)
                 end = record.start + record.length
-        # Bytes that make no sense fail wherever that shows first, and as anything.
+        # Damaged bytes can raise any exception, wherever a parser first meets them.
         except Exception as error:
             reason = f', where its bytes make no sense ({error})'
         self.damage = f'breaks off at byte {end} of {size}{reason}'
@@ -73,21 +80,25 @@ class _ScanOfRecords(Scan):
 
     @abstractmethod
     def _records(self, stream: BinaryIO, end: int) -> Iterator[_Record]:
-        """Yield the complete records from where the stream is; it may be read in between."""
+        """
+        Yield the complete records from the stream's position up to ``end``.
+
+        The caller may move the stream's position between two records.
+        """
 
     @abstractmethod
     def _is_end(self, record: _Record) -> bool:
-        """Tell whether a record of the file is the first that only a whole one has."""
+        """Return whether this record is the first of those that end an undamaged file."""
 
     @abstractmethod
     def _messages(
         self, stream: BinaryIO, record: _Record, keys: Collection[int] | None
     ) -> Iterator[Record]:
-        """Yield a record's messages of these connections (None: all, without content)."""
+        """Yield a record's messages of these connections; for None all, without content."""
 
 
 class McapScan(_ScanOfRecords):
-    """An .mcap file (mcap.dev/spec), in chunks or not."""
+    """A scanned .mcap file (mcap.dev/spec), with or without chunks."""
 
     def __init__(self, path: Path) -> None:
         self._schemas: dict[int, tuple[str, MessageDefinition]] = {}
@@ -101,7 +112,7 @@ class McapScan(_ScanOfRecords):
             stream.seek(where)
             kind, length = unpack('<BQ', stream.read(9))
             if not kind:
-                raise ValueError('zeros')  # space that was never filled
+                raise ValueError('zeros')  # space in the file that was never written
             if where + 9 + length > end:
                 return
             yield _Record(where, kind, where + 9, length)
@@ -150,7 +161,7 @@ class McapScan(_ScanOfRecords):
 
 
 class Ros1Scan(_ScanOfRecords):
-    """A .bag file of ROS 1 (wiki.ros.org/Bags/Format/2.0)."""
+    """A scanned ROS 1 .bag file (wiki.ros.org/Bags/Format/2.0)."""
 
     def _records(self, stream: BinaryIO, end: int) -> Iterator[_Record]:
         where = stream.tell()
@@ -170,7 +181,7 @@ class Ros1Scan(_ScanOfRecords):
             where = start + length
 
     def _is_end(self, record: _Record) -> bool:
-        return record.head['op'] in (b'\x06', b'\x07')  # the index: chunks, connections
+        return record.head['op'] in (b'\x06', b'\x07')  # the index: chunk info, connections
 
     def _messages(
         self, stream: BinaryIO, record: _Record, keys: Collection[int] | None
@@ -210,7 +221,7 @@ def _text(stream: BinaryIO) -> str:
 
 
 def _fields(data: bytes) -> dict[str, bytes]:
-    """Take a header of ROS 1 apart."""
+    """Return the fields of a ROS 1 record header by name."""
     fields = {}
     while data:
         (length,) = unpack('<I', data[:4])

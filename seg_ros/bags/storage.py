@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a recording consists of, found and opened whatever state they are in."""
+"""Finding and opening the files of a recording, whole or damaged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SCANS: dict[str, Callable[[Path], Scan]] = {
     '.bag': Ros1Scan,
 }
 SUFFIXES = tuple(_SCANS)
-"""How the files of recordings end."""
+"""The suffixes of the files of recordings."""
 
 _REMEDIES = {
     '.mcap': '`mcap recover` makes a whole file of it',
@@ -38,37 +38,38 @@ _PART = re.compile(r'(.*?)(?:_(\d+))?(\.mcap|\.db3)(\.zstd)?')
 
 
 class Storage(Protocol):
-    """One file's messages, as rosbags' readers give them."""
+    """One file of a recording, with the interface of rosbags' readers."""
 
     @property
     def path(self) -> Any:
-        """The file."""
+        """The file's path."""
 
     @property
     def connections(self) -> list[Connection]:
-        """What was recorded."""
+        """The recorded connections, each of which has a topic and a type."""
 
     @property
     def start_time(self) -> int:
-        """Nanoseconds of the first message; 2**63 - 1 where there is none."""
+        """The time of the first message in ns; 2**63 - 1 if there is none."""
 
     @property
     def end_time(self) -> int:
-        """Nanoseconds after the last message; 0 where there is none."""
+        """The time of the last message in ns, plus 1; 0 if there is none."""
 
     def messages(
         self, connections: Collection[Connection]
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Yield connection, nanoseconds when recorded, and content, in the order of time."""
+        """Yield connection, recording time in ns and content of each message, in time order."""
 
 
 class Recording(NamedTuple):
     """
-    What there is of a recording.
+    The readable files of a recording and its metadata.
 
-    :param counts: messages by topic, as its metadata promises.
-    :param custom: what its writer noted in the metadata, by key.
-    :param damage: why not all of it can be read, or nothing.
+    :param storages: the open files, in their order.
+    :param counts: each topic's number of messages according to the metadata.
+    :param custom: the custom data that the writer added to the metadata, by key.
+    :param damage: why not all of the recording can be read, empty if all can.
     """
 
     storages: list[Storage]
@@ -81,8 +82,8 @@ def open_recording(path: Path, stack: ExitStack) -> Recording:
     """
     Open a recording's files up to the first damaged one.
 
-    :param stack: closes them.
-    :raises Exception: of any kind, where nothing can be read.
+    :param stack: closes the files.
+    :raises Exception: any kind, if nothing can be read.
     """
     files, counts, custom, damage = _find_files(path) if path.is_dir() else ([path], {}, {}, '')
     storages: list[Storage] = []
@@ -93,7 +94,7 @@ def open_recording(path: Path, stack: ExitStack) -> Recording:
         try:
             storage, flaw = _open_file(file, stack)
             storages.append(storage)
-        # What is no such file fails wherever its bytes first make no sense.
+        # A file of another format can raise any exception.
         except Exception as error:
             flaw = f'cannot be read ({error})'
         if flaw:
@@ -107,26 +108,26 @@ def open_recording(path: Path, stack: ExitStack) -> Recording:
 
 
 def is_storage(path: Path) -> bool:
-    """Return whether a file's name says that it holds what was recorded."""
+    """Return whether a file has the name of a recording's storage file."""
     return path.with_suffix('' if path.suffix == '.zstd' else path.suffix).suffix in SUFFIXES
 
 
 def is_recording(folder: Path) -> bool:
-    """Tell the folder of one recording from a folder of several, and from any other."""
+    """Return whether a folder is one recording, not a folder of several or any other."""
     if (folder / 'metadata.yaml').exists():
         return True
-    # Where the recorder was killed there is no metadata, but its files have the folder's name.
+    # A killed recorder leaves no metadata, but its files are named after the folder.
     files = [path for path in folder.iterdir() if is_storage(path)]
     return bool(files) and all(path.name.startswith(folder.name) for path in files)
 
 
 def remedy(path: Path) -> str:
-    """Say what makes a damaged file a whole one again."""
+    """Return the advice on how to repair a damaged file."""
     return _REMEDIES.get(Path(path.name.removesuffix('.zstd')).suffix, 'Name a recording')
 
 
 def _find_files(folder: Path) -> tuple[list[Path], dict[str, int], dict[str, str], str]:
-    """Return a rosbag2's files in their order, and the rest of a :class:`Recording`."""
+    """Return a rosbag2's files in order, and counts, custom and damage of :class:`Recording`."""
     text = ''
     try:
         with suppress(FileNotFoundError):
@@ -136,7 +137,7 @@ def _find_files(folder: Path) -> tuple[list[Path], dict[str, int], dict[str, str
         topics = info['topics_with_message_count']
         storage = info['storage_identifier']
         counts = {topic['topic_metadata']['name']: topic['message_count'] for topic in topics}
-    # Absent, empty or cut short: written last, it is the first that a lost recorder leaves out.
+    # The metadata is absent, empty or cut short: a recorder writes it last.
     except (TypeError, KeyError, ValueError, yaml.YAMLError):
         flaw = 'breaks off' if text else 'is missing'
         damage = f'metadata.yaml {flaw}: the recording was not ended. Use `ros2 bag reindex`'
@@ -151,7 +152,7 @@ def _find_files(folder: Path) -> tuple[list[Path], dict[str, int], dict[str, str
 
 
 def _find_parts(folder: Path) -> list[Path]:
-    """Return the files that rosbag2 numbered, in their order; or the only one there is."""
+    """Return a folder's storage files in the order of the numbers that rosbag2 gave them."""
     parts = [(match, path) for path in folder.iterdir() if (match := _PART.fullmatch(path.name))]
     if not parts or len({match[1] for match, _ in parts}) > 1:
         raise ValueError('no metadata.yaml, and no files of one recording')
@@ -159,7 +160,7 @@ def _find_parts(folder: Path) -> list[Path]:
 
 
 def _open_file(path: Path, stack: ExitStack) -> tuple[Storage, str]:
-    """Return an open file and what is wrong with it, if anything."""
+    """Return an open file and a description of its damage, empty if it is whole."""
     if path.suffix == '.zstd':
         path = _decompressed(path, stack)
     if path.suffix not in _SCANS:
@@ -170,10 +171,10 @@ def _open_file(path: Path, stack: ExitStack) -> tuple[Storage, str]:
             if path.suffix == '.bag':
                 return stack.enter_context(Reader1(path)), ''
             reader = stack.enter_context(Reader2(path))
-            # Without chunks, rosbags wants the messages written in the order of their time.
+            # Without chunks, rosbags expects messages in time order, so such a file is scanned.
             if getattr(reader.storage, 'chunks', True):
                 return reader, ''
-        # What is no such file, or a damaged one, fails wherever its bytes first make no sense.
+        # A damaged file, or one of another format, can raise any exception.
         except Exception as failure:
             error = failure
     scan = _SCANS[path.suffix](path)
@@ -182,10 +183,10 @@ def _open_file(path: Path, stack: ExitStack) -> tuple[Storage, str]:
 
 
 def _decompressed(path: Path, stack: ExitStack) -> Path:
-    """Write what a .zstd file holds to a place that `stack` clears."""
+    """Decompress a .zstd file into a temporary folder, which `stack` removes; return the path."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     target = folder / path.stem
-    # An early end shows in what was written, too.
+    # An early end of the input is ignored here, as the decompressed file then breaks off, too.
     with (
         zstd.open(path, 'rb') as content,
         target.open('wb') as file,

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded messages and their types, in terms of ROS 2 whichever ROS recorded them."""
+"""Recorded messages of ROS 1 and ROS 2, and their types in ROS 2's terms."""
 
 from __future__ import annotations
 
@@ -29,15 +29,21 @@ IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 _HEADER = 'std_msgs/msg/Header'
 _NAME = re.compile(r'[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*')
 _RULE = 80 * '=' + '\n'
-"""What parts a definition from those that it is made of."""
+"""The line that separates a message's definition from those of the types that it uses."""
 
 
 class BagError(ValueError):
-    """A bag that cannot be read or written; the message says what was expected and found."""
+    """A bag cannot be read or written; the message says what was expected and found."""
 
 
 class Message(NamedTuple):
-    """A recorded message, undecoded; `time` is when it was recorded, in nanoseconds."""
+    """
+    A recorded message, not decoded.
+
+    :param kind: the type, such as ``sensor_msgs/msg/Image``.
+    :param time: the recording time in nanoseconds.
+    :param content: the serialised message.
+    """
 
     topic: str
     kind: str
@@ -50,7 +56,14 @@ class Message(NamedTuple):
 
 
 class TopicType(NamedTuple):
-    """A topic's type as a rosbag2 describes it: definition, its hash, QoS that were offered."""
+    """
+    A topic's type as a rosbag2 describes it.
+
+    :param definition: the message definition.
+    :param digest: the definition's hash (RIHS01).
+    :param encoding: the serialization format, such as ``cdr``.
+    :param qos: the QoS profiles that publishers offered.
+    """
 
     definition: str
     digest: str
@@ -60,16 +73,16 @@ class TopicType(NamedTuple):
 
 class MessageTypes:
     """
-    What the messages of a recording are.
+    The types of a recording's messages.
 
-    :param connections: by topic.
-    :param is_ros1: ROS 1 recorded them.
+    :param connections: one connection of each topic.
+    :param is_ros1: whether ROS 1 recorded the messages.
     """
 
     def __init__(self, connections: dict[str, Connection], is_ros1: bool) -> None:
         self._connections = connections
         self._is_ros1 = is_ros1
-        # Those of images are the same in all distributions of a ROS.
+        # The image types are the same in all distributions of ROS 1, and in all of ROS 2.
         self._images = get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_JAZZY)
         self._stores: dict[str, Typestore] = {}
 
@@ -77,16 +90,16 @@ class MessageTypes:
         """
         Return the fields of an image message, raw or compressed, without copying its data.
 
-        :raises BagError: it is none.
+        :raises BagError: the message is not a readable image message.
         """
-        content = memoryview(message.content)  # of which a part is no copy
+        content = memoryview(message.content)  # a slice of a memoryview is not a copy
         try:
             if message.kind not in (IMAGE, COMPRESSED):
                 raise ValueError(f'a {message.kind}')
             if self._is_ros1:
                 return self._images.deserialize_ros1(content, message.kind)
             return self._images.deserialize_cdr(content, message.kind)
-        # Odd bytes fail wherever they first make no sense, and as anything.
+        # Damaged bytes can raise any exception, wherever a parser first meets them.
         except Exception as error:
             raise BagError(
                 f'{message}: expected an image message; found none that can be read: {error}'
@@ -94,15 +107,15 @@ class MessageTypes:
 
     def to_cdr(self, message: Message) -> bytes:
         """
-        Return a message's content as ROS 2 has it.
+        Return a message's content as ROS 2 serialises it (CDR).
 
-        :raises BagError: the type of a ROS 1 message is unknown, or its content not of it.
+        :raises BagError: a ROS 1 message's type is unknown, or its content does not fit the type.
         """
         if not self._is_ros1:
             return message.content
         try:
             return bytes(self._store(message.topic).ros1_to_cdr(message.content, message.kind))
-        # Odd definitions and bytes fail wherever they first make no sense, and as anything.
+        # Damaged definitions and bytes can raise any exception.
         except Exception as error:
             raise BagError(
                 f'{message}: expected a {message.kind}; found none that can be read: {error}'
@@ -110,9 +123,10 @@ class MessageTypes:
 
     def describe(self, topic: str) -> TopicType | None:
         """
-        Return how a rosbag2 describes a topic; None where its type is unknown.
+        Return a rosbag2's description of a topic's type; None if the type is unknown.
 
-        A definition that makes no sense counts as none: it would spoil the bag it is written to.
+        A definition that cannot be parsed counts as unknown, as it would make the bag that it is
+        written to unreadable.
         """
         connection = self._connections[topic]
         kind, extra = connection.msgtype, connection.ext
@@ -126,7 +140,7 @@ class MessageTypes:
             return TopicType(
                 definition, digest, extra.serialization_format, extra.offered_qos_profiles
             )
-        # Odd definitions fail wherever they first make no sense, and as anything.
+        # Damaged definitions can raise any exception.
         except Exception:
             return None
 
@@ -137,7 +151,7 @@ class MessageTypes:
 
 
 def _types_of(connection: Connection) -> Typestore:
-    """Return ROS 2's types with a connection's, as the recording defines it, or else Jazzy."""
+    """Return Jazzy's types and a connection's, as the recording (else Jazzy) defines it."""
     store = get_typestore(Stores.ROS2_JAZZY)
     text = _definition(connection)
     if not text:
@@ -149,10 +163,10 @@ def _types_of(connection: Connection) -> Typestore:
         types = {k: v for part in parts if part for k, v in get_types_from_idl(part).items()}
     _check_names(types)
     if _HEADER in types:
-        types[_HEADER] = store.fielddefs[_HEADER]  # ROS 1's has a count, which ROS 2 leaves out
+        types[_HEADER] = store.fielddefs[_HEADER]  # ROS 2's header lacks the field seq of ROS 1's
     try:
         store.register(types)
-    except TypesysError:  # one of them is another in Jazzy
+    except TypesysError:  # Jazzy defines one of these types differently
         store = get_typestore(Stores.EMPTY)
         store.register(types)
     return store
@@ -160,10 +174,10 @@ def _types_of(connection: Connection) -> Typestore:
 
 def _check_names(types: Mapping[str, Any]) -> None:
     """
-    Raise unless definitions hold nothing but names: rosbags makes Python of them, and runs it.
+    Raise ValueError if a definition holds anything but names.
 
-    Its own grammar lets nothing else through. That shall not be all that stands between a
-    recording and the machine of who opens it.
+    rosbags generates Python code from definitions and runs it. Its own grammar lets only names
+    through; this is a second barrier against a recording that tries to run code.
     """
     for kind, (constants, fields) in types.items():
         used = [kind, *(constant[0] for constant in constants)]
@@ -178,7 +192,7 @@ def _check_names(types: Mapping[str, Any]) -> None:
 
 
 def _definition(connection: Connection) -> str:
-    """Return a definition by which its reader can tell the two languages apart, '' if none."""
+    """Return a definition, marked as IDL if it is IDL instead of MSG; empty if there is none."""
     form, text = connection.msgdef
     if form == MessageDefinitionFormat.IDL and not text.startswith(_RULE):
         return f'{_RULE}IDL: {connection.msgtype}\n{text}'

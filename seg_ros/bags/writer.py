@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of image topics, written without ROS."""
+"""Writing recordings of image topics without ROS."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class BagWriter:
     """
     Writes a rosbag2 with mcap storage, reliable topics and the message definitions of Jazzy.
 
-    A context manager: the bag appears under its name when the block ends, whole, and not at all
-    when the block raises.
+    A context manager: the bag appears under its name, complete, when the block ends, and not at
+    all if the block raises.
 
     :param path: the bag's folder.
-    :param overwrite: replace a bag that is there.
-    :raises BagError: something is at `path`, and it is no bag or `overwrite` is false.
+    :param overwrite: whether to replace a bag at this path.
+    :raises BagError: something is at `path`, and it is not a bag or `overwrite` is false.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -78,7 +78,7 @@ class BagWriter:
         prefix = f'.{self.path.name}.'
         self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.path.parent))
         # Version 8 is the newest that both older and newer distributions read. The storage file
-        # is named after the folder, which is why the unfinished bag already has its final name.
+        # is named after the folder, so the unfinished bag already has its final name.
         self._writer = Writer(
             self._folder / self.path.name, version=8, storage_plugin=StoragePlugin.MCAP
         )
@@ -97,7 +97,7 @@ class BagWriter:
                 if kind is None:
                     self._take_its_name()
         finally:
-            with suppress(OSError):  # a leftover must not hide why the writing failed
+            with suppress(OSError):  # an error here must not hide why the writing failed
                 shutil.rmtree(self._folder)
 
     def _take_its_name(self) -> None:
@@ -112,7 +112,7 @@ class BagWriter:
             raise
 
     def note_label_ids(self, name: str) -> None:
-        """Note which ids the labels in it hold, as ``replay --label-ids`` names them."""
+        """Note in the metadata which ids the labels hold, named as in ``replay --label-ids``."""
         self._writer.set_custom_data(LABEL_IDS, name)
 
     def write_image(
@@ -127,10 +127,11 @@ class BagWriter:
         """
         Write a sensor_msgs/msg/Image.
 
-        :param image: uint8 (H, W) or (H, W, C), its channels as `encoding` orders them.
+        :param image: uint8 (H, W) or (H, W, C), with the channel order of `encoding`.
+        :param stamp_ns: the header stamp in nanoseconds.
         :param encoding: rgb8, bgr8, rgba8, bgra8 or mono8.
-        :param time_ns: when recorded; at its stamp, if left out.
-        :raises BagError: the image is not one of that encoding.
+        :param time_ns: the recording time in nanoseconds; the stamp, if left out.
+        :raises BagError: the image's shape or type does not fit the encoding.
         """
         channels = image.shape[2] if image.ndim == 3 else 1
         if (
@@ -166,9 +167,10 @@ class BagWriter:
         """
         Write a sensor_msgs/msg/CompressedImage.
 
-        :param content: a JPEG's or PNG's bytes, say.
-        :param format: what it is, such as ``jpeg`` or ``png``.
-        :param time_ns: when recorded; at its stamp, if left out.
+        :param content: the compressed image, such as a JPEG's or PNG's bytes.
+        :param format: the compression, such as ``jpeg`` or ``png``.
+        :param stamp_ns: the header stamp in nanoseconds.
+        :param time_ns: the recording time in nanoseconds; the stamp, if left out.
         """
         message = self._types.types[COMPRESSED](
             header=self._header(stamp_ns, frame_id),
@@ -179,9 +181,9 @@ class BagWriter:
 
     def copy(self, bag: Bag, message: Message) -> bool:
         """
-        Write a message of a bag as it is, with its type's definition and its QoS.
+        Write a bag's message unchanged, with the definition of its type and its QoS.
 
-        :returns: false, and nothing is written, where the definition is unknown.
+        :returns: whether it was written; it is not if the type's definition is unknown.
         """
         topic = message.topic
         if topic not in self._connections:
@@ -210,7 +212,7 @@ class BagWriter:
         """
         Write the sensor_msgs/msg/CameraInfo of a camera without distortion.
 
-        :param camera_matrix: 3x3, in pixels.
+        :param camera_matrix: the intrinsic matrix, 3x3, in pixels.
         :param size: width and height in pixels.
         """
         kind = 'sensor_msgs/msg/CameraInfo'

@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What networks cost, in time, memory and arithmetic, beside what the machine could do."""
+"""Benchmarks of networks: time, memory and arithmetic, compared with the machine's peak."""

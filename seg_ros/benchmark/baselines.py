@@ -1,9 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How others run these networks, rebuilt from our own layers, to compare with on the same machine.
+Baselines: networks run as other projects run them, to compare with on the same machine.
 
-The ways are those of CoinCheung/BiSeNet (its demo) and of liminn/ICNet-pytorch.
+They are rebuilt from our own layers, and run as CoinCheung/BiSeNet (its demo) and
+liminn/ICNet-pytorch do.
 """
 
 from __future__ import annotations
@@ -28,21 +29,23 @@ from ..models.pspnet import PSPNet50
 from .networks import find_network, settle
 
 PAPER_HEAD = 1024
+"""The width of the head of the paper's BiSeNetV2."""
+
 BISENETV2 = f'bisenetv2:head_width={PAPER_HEAD}'
 TWICE = 'icnet of two backbones'
-"""Name of :class:`TwoBackbones`."""
+"""The name of :class:`TwoBackbones` in a benchmark's rows."""
 
 HALF_PSPNET50 = 'pspnet50:width=0.5'
 
 
 def baselines_of(name: str, network: nn.Module) -> tuple[str, ...]:
     """
-    Return what a network is compared with, first what its ratio is taken of.
+    Return the names of the networks that a network is compared with, that for the ratio first.
 
-    Shipped or given weights of BiSeNetV2 are compared with the same weights in the paper's wide
-    head, so that both have the same classes to tell apart.
+    A trained BiSeNetV2 is compared with the same weights repeated to the paper's wide head, so
+    that both distinguish the same classes.
 
-    :param name: as :func:`~seg_ros.benchmark.networks.find_network` takes it.
+    :param name: the network's name for :func:`~seg_ros.benchmark.networks.find_network`.
     """
     if isinstance(network, BiSeNetV2):
         own = name.partition(':')[0]
@@ -55,13 +58,13 @@ def baselines_of(name: str, network: nn.Module) -> tuple[str, ...]:
 
 class Eager:
     """
-    A network as a demo runs it: floats in, float logits of the image's size out.
+    A network run as demos run it: float images in, float logits of the image's size out.
 
-    Nothing is fused, laid out for the device, or kept from being copied: the CPU resizes and
-    normalises in float32, the network runs eagerly in float32, its full-size logits come back,
-    and the CPU takes the argmax.
+    The CPU resizes and normalises in float32, the network runs eagerly in float32, its full-size
+    logits are copied back, and the CPU takes the argmax. No layers are fused, no memory layout is
+    chosen for the device, and no copies are avoided.
 
-    :param device: that of the network.
+    :param device: the device that runs the network.
     """
 
     def __init__(
@@ -101,12 +104,13 @@ class Eager:
 
 class TwoBackbones(SegmentationNetwork):
     """
-    ICNet as liminn/ICNet-pytorch runs it: the whole backbone at 1/2 and once more at 1/4.
+    ICNet as liminn/ICNet-pytorch runs it: the whole backbone at 1/2 and again at 1/4 of the size.
 
-    The backbone is that of PSPNet50, of full width; at 1/2 only its second stage is used, at 1/4
-    only its last. The auxiliary classifiers run, too, and their results are dropped. Ours differs
-    in one thing: the stage that halves the size does so in its first 1x1 convolution, there in
-    the 3x3 that follows, which costs another 0.3 %.
+    The backbone is that of PSPNet50 at full width. At 1/2 only the features of its second stage
+    are used, at 1/4 only those of its last. The auxiliary classifiers run, too, and their results
+    are dropped. There is one difference: in our backbone the stage that halves the size does so
+    in its first 1x1 convolution, in theirs in the 3x3 convolution after it, which costs 0.3 %
+    more.
     """
 
     align_corners = True
@@ -141,17 +145,17 @@ class TwoBackbones(SegmentationNetwork):
         return self.head(self.upsample(fused, (2 * fused.shape[2], 2 * fused.shape[3])))
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits alone: nobody trains this."""
+        """Return the logits without auxiliary logits, as this network is never trained."""
         return self.coarse_logits(images), []
 
     def _backbone(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the second stage's and the last one's features, both at 1/8 of the images'."""
+        """Return the features of the second and the last stage, both at 1/8 of the images' size."""
         features = self.first(images)
         return features, self.last(features)
 
 
 class BackboneFusion(nn.Module):
-    """Cascade feature fusion whose auxiliary classifier always runs, behind the convolution."""
+    """Cascade feature fusion whose auxiliary classifier always runs, after its convolution."""
 
     def __init__(self, coarse: int, fine: int, num_classes: int) -> None:
         super().__init__()
@@ -168,7 +172,7 @@ class BackboneFusion(nn.Module):
 
 
 def baseline_network(name: str, size: tuple[int, int]) -> Checkpoint:
-    """Return a network that :func:`baselines_of` names, or any other, as a checkpoint."""
+    """Return a checkpoint of the network ``name``, which may be one of :func:`baselines_of`."""
     if name != TWICE:
         return find_network(name, size)
     checkpoint = find_network(HALF_PSPNET50, size)

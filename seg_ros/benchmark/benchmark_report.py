@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a benchmark: its rows as a table, in text, Markdown and HTML, and as a plot."""
+"""The report of a benchmark: its rows as a table (text, Markdown or HTML) and as a plot."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from textwrap import shorten
 from typing import Any
 
 from matplotlib.figure import Figure as Plot
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..reports.comparison_report import COLORS
-from ..reports.page import number, plot, Section, write_report
-from ..reports.plots import canvas, INK, literal, plain
+from ..reports.page import number, plot, Section, size_text, table_section, write_report
+from ..reports.plots import COLORS, INK, literal, logarithmic, panel
 from ..reports.text_table import Table
 from .deadline_plot import deadline_plot
 from .rows import BenchmarkRow
 
 WIDE = 10
-"""Times the shortest latency, beyond which the longest one needs a logarithmic axis."""
+"""The axis is logarithmic if the longest latency is more than this many times the shortest."""
 
 NAME = 60
-"""Letters beside a bar, at most."""
+"""The most characters of the name beside a bar."""
 
 
 def table(rows: Sequence[BenchmarkRow]) -> Table:
-    """Return headings and rows as lines of cells; a column that would be empty is left out."""
+    """Return a table of the rows, its headings first, without the columns that are empty."""
     head = (
         'benchmark', 'network', 'backend', 'device', 'precision', 'input', 'image', 'batch',
         'cameras', 'timing', 'resize', 'inside', 'p50 ms', 'p95 ms', 'p99 ms', 'fps',
@@ -39,7 +37,7 @@ def table(rows: Sequence[BenchmarkRow]) -> Table:
         share = row.p50 / row.roofline_ms if row.p50 and row.roofline_ms else None
         lines.append((
             row.benchmark, row.network, row.backend, row.device, row.precision,
-            _size(row.input_size), _size(row.image_size), str(row.batch),
+            size_text(row.input_size), size_text(row.image_size), str(row.batch),
             str(row.cameras) if row.cameras > 1 else '', row.timing,
             'yes' if row.resize else 'no', row.inside,
             *(_figure(row.latency_ms.get(name), '.2f') for name in ('p50', 'p95', 'p99')),
@@ -51,11 +49,11 @@ def table(rows: Sequence[BenchmarkRow]) -> Table:
 
 
 def branch_table(branches: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what each branch takes as lines of cells; of ``branches``, see branch_times."""
+    """Return a table of the branches, which :func:`.branch_times.branch_rows` returns."""
     lines: Table = [('network', 'input', 'precision', 'branch', 'ms', 'roofline ms', 'GMAC', 'MB')]
     lines += [
         (
-            b['network'], _size(b['input_size']), b['precision'], b['branch'],
+            b['network'], size_text(b['input_size']), b['precision'], b['branch'],
             _figure(b['ms'], '.2f'), _figure(b['roofline_ms'], '.2f'), _figure(b['gmac'], '.2f'),
             _figure(b['megabytes'], '.1f'),
         )
@@ -65,25 +63,20 @@ def branch_table(branches: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def machine_line(found: Mapping[str, Any]) -> str:
-    """Return the machine that a result was measured on, and its peak, as a sentence."""
+    """Return one line that describes a result's machine and its measured peak."""
     machine, peak = found['machine'], found.get('peak') or {}
-    told = [f'{key} {value}' for key, value in machine.items() if value is not None]
+    parts = [f'{key} {value}' for key, value in machine.items() if value is not None]
     if peak:
-        told += [
+        parts += [
             f'peak {name} {tera:.3g} TFLOP/s' for name, tera in peak['tflops'].items() if tera
         ]
-        told.append(f'copy {peak["copy_gb_s"]:.3g} GB/s')
-    return '; '.join(told) + '.'
+        parts.append(f'copy {peak["copy_gb_s"]:.3g} GB/s')
+    return '; '.join(parts) + '.'
 
 
 def _without_empty_columns(lines: Table) -> Table:
     columns = [column for column in zip(*lines) if any(column[1:]) or len(lines) == 1]
     return list(zip(*columns))
-
-
-def _size(size: Sequence[int]) -> str:
-    """Return (height, width) as WIDTHxHEIGHT."""
-    return 'x'.join(str(side) for side in reversed(size))
 
 
 def _figure(value: float | None, form: str) -> str:
@@ -92,21 +85,19 @@ def _figure(value: float | None, form: str) -> str:
 
 def latency_plot(rows: Sequence[BenchmarkRow]) -> Plot:
     """
-    Draw the median latency of each row of :func:`plotted`, those of a size together.
+    Draw the median latency of each row of :func:`plotted` as a bar, grouped by image size.
 
-    A line across a bar stands where the roofline is.
+    A line across a bar marks the roofline.
     """
     timed = sorted(plotted(rows), key=lambda row: (*row.image_size, row.p50))
     groups = [(size, list(found)) for size, found in groupby(timed, lambda r: tuple(r.image_size))]
-    drawing = canvas(9, 0.27 * (len(timed) + len(groups)) + 1.0)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(0.27 * (len(timed) + len(groups)) + 1.0)
     axes.grid(visible=False, axis='y')
     kinds = list(dict.fromkeys(row.benchmark for row in timed))
     names: dict[float, str] = {}
     y = 0
     for size, found in groups:
-        names[y] = _size(size)
+        names[y] = size_text(size)
         for row in found:
             y += 1
             median = row.p50 or 0
@@ -127,10 +118,7 @@ def latency_plot(rows: Sequence[BenchmarkRow]) -> Plot:
     axes.margins(x=0.1)
     shortest = min(min(row.p50 or 0, row.roofline_ms or row.p50 or 0) for row in timed)
     if max(row.p50 or 0 for row in timed) > WIDE * shortest:
-        axes.set_xscale('log')
-        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
         axes.set_xlim(left=shortest / 2)
     else:
         axes.set_xlim(left=0)
@@ -143,12 +131,12 @@ def _short(milliseconds: float) -> str:
 
 
 def plotted(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
-    """Return the rows that have a latency, but for those of a difference of two."""
+    """Return the rows that have a latency, except those whose latency is a difference of two."""
     return [row for row in rows if row.benchmark not in ('overlay', 'node') and (row.p50 or 0) > 0]
 
 
 def _name(row: BenchmarkRow) -> str:
-    """Return what stands beside a row's bar."""
+    """Return the name beside a row's bar."""
     parts = [row.network, row.backend, row.precision]
     if row.batch > 1:
         parts.append(f'batch {row.batch}')
@@ -161,13 +149,14 @@ def _name(row: BenchmarkRow) -> str:
 
 def write_plot(path: str | Path, found: Mapping[str, Any]) -> None:
     """
-    Write the plot of the deadlines, or else of the latencies, as what the path ends with.
+    Write the plot of a deadline benchmark, or else of the latencies, as a picture.
 
-    :param found: as :func:`write_benchmark_report`'s.
-    :raises ValueError: nothing has a latency, or no picture has such an ending.
+    :param path: the file, whose suffix says the picture's format.
+    :param found: a result, as :func:`seg_ros.benchmark.rows.read` returns it.
+    :raises ValueError: no row has a latency, or the suffix is not that of a picture.
     """
-    if trials := found.get('deadlines'):
-        drawing = deadline_plot(trials)
+    if deadlines := found.get('deadlines'):
+        drawing = deadline_plot(deadlines)
     elif plotted(found['results']):
         drawing = latency_plot(found['results'])
     else:
@@ -179,22 +168,20 @@ def write_benchmark_report(path: str | Path, found: Mapping[str, Any]) -> None:
     """
     Write a result as one HTML page.
 
-    :param found: as :func:`seg_ros.benchmark.rows.read` returns it.
-    :raises OSError: it cannot be written.
+    :param found: a result, as :func:`seg_ros.benchmark.rows.read` returns it.
+    :raises OSError: the page cannot be written.
     """
     rows: Sequence[BenchmarkRow] = found['results']
     sections = []
-    if trials := found.get('deadlines'):
-        figure = plot(deadline_plot(trials), 'ages of the masks over time')
+    if deadlines := found.get('deadlines'):
+        figure = plot(deadline_plot(deadlines), 'ages of the masks over time')
         sections.append(Section('Which masks came in time?', figures=[figure]))
     elif plotted(rows):
         text = 'Across each bar stands what the machine could do at its measured peak.'
         figure = plot(latency_plot(rows), 'median latencies')
         sections.append(Section('How long does it take?', text, [figure]))
-    head, *lines = table(rows)
-    sections.append(Section('All figures', table=lines, head=head))
+    sections.append(table_section('All figures', table(rows)))
     if branches := found.get('branches'):
-        head, *lines = branch_table(branches)
-        sections.append(Section('Where does it go?', table=lines, head=head))
+        sections.append(table_section('Where does it go?', branch_table(branches)))
     sections.append(Section('The machine', machine_line(found)))
     write_report(path, 'Benchmark', found['command'], [], sections)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What each branch of a network takes, beside what it would at the machine's peak."""
+"""Timing each branch of a network, and comparing it with the time at the machine's peak."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BranchTimes:
     """
     Times the branches of a network that runs eagerly.
 
-    A GPU is waited for at each branch's ends, which makes the whole slower than it is otherwise.
+    At the start and end of each branch it waits for a GPU, which slows the network down.
 
     :param size: (height, width) of the image.
     :param precision: fp32, bf16 or fp16.
@@ -40,11 +40,11 @@ class BranchTimes:
         images = torch.rand(1, 3, *size, device=device).to(dtype)
         self._images = images.contiguous(memory_format=torch.channels_last)
         self._times: list[dict[str, float]] = []
-        self.run()  # the first pays for what is set up on first use
+        self.run()  # the first run is slower, as it sets things up
         self._times.clear()
 
     def medians(self) -> dict[str, float]:
-        """Return each branch's milliseconds, the medians of all runs; at the end the rest's."""
+        """Return each branch's median milliseconds over all runs, and last those of the rest."""
         return {name: median(run[name] for run in self._times) for name in self._times[0]}
 
     def run(self) -> None:
@@ -64,7 +64,7 @@ class BranchTimes:
 
     @contextmanager
     def _timed(self, times: dict[str, float]) -> Iterator[None]:
-        """Add to ``times`` what each branch's modules take."""
+        """Add the seconds that each branch's modules take to ``times``, while the block runs."""
         handles = []
         for branch, names in branches(self.network).items():
             for module in _called(self.network, names):
@@ -88,7 +88,7 @@ class BranchTimes:
 
 
 def _called(network: nn.Module, names: Sequence[str]) -> Iterator[nn.Module]:
-    """Yield the modules of those names; in place of a list, which is never called, its items."""
+    """Yield the modules of these names; for a list, which is never called itself, its items."""
     for name in names:
         module = network.get_submodule(name)
         yield from module if isinstance(module, nn.ModuleList) else (module,)
@@ -98,11 +98,11 @@ def branch_rows(
     times: BranchTimes, network: str, size: tuple[int, int], peak: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """
-    Return what each branch costs and takes, and the sum.
+    Return a row with the cost and time of each branch, and one for the whole network.
 
-    :param network: what the rows call it.
+    :param network: the network's name in the rows.
     :param size: (height, width) of the image.
-    :param peak: as :func:`seg_ros.benchmark.peak.measure` returns it.
+    :param peak: the machine's peak, as :func:`seg_ros.benchmark.peak.measure` returns it.
     """
     costs = cost_by_branch(times.network, size)
     took = times.medians()

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What to measure: a network, and a way to run it."""
+"""The cases of a benchmark: which network to measure, and how to run it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .networks import find_network
 @dataclass(frozen=True)
 class Case:
     """
-    What to measure.
+    A case of a benchmark: which network to measure, and how to run it.
 
-    :param network: as :func:`seg_ros.benchmark.networks.find_network` takes it.
-    :param input_size: (height, width) that the network sees.
+    :param network: a name for :func:`seg_ros.benchmark.networks.find_network`.
+    :param input_size: (height, width) of the network's input.
     :param image_size: (height, width) of the image.
-    :param batch: images a call.
-    :param eager: whether to run it as others do, see
+    :param batch: the number of images in a call.
+    :param eager: whether to run the network as other projects do, see
         :class:`seg_ros.benchmark.baselines.Eager`.
-    :param graphs: whether CUDA runs from graphs.
+    :param graphs: whether to use CUDA graphs.
     """
 
     network: str
@@ -52,13 +52,13 @@ class Case:
 
 class Loaded:
     """
-    A case that is ready to run, and was run once.
+    A case that is loaded, and was run once.
 
-    :param checkpoint: of :func:`checkpoint_of`.
-    :ivar cost: of an image.
-    :ivar baseline: what the case is compared with.
-    :ivar images: of one call.
-    :raises ValueError: the case cannot be had on this machine.
+    :param checkpoint: the network, as :func:`checkpoint_of` returns it.
+    :ivar cost: the network's cost for one image.
+    :ivar baseline: the name of the network that the case is compared with.
+    :ivar images: the images of one call.
+    :raises ValueError: this machine cannot run the case.
     """
 
     def __init__(self, case: Case, checkpoint: Checkpoint) -> None:
@@ -89,13 +89,13 @@ class Loaded:
         self.predict()
 
     def predict(self) -> list[Image]:
-        """Return the labels of the images, uint8, (H, W)."""
+        """Run the case once and return the images' labels, uint8, (H, W)."""
         if self._segmenter is None:
             return self._eager.predict(self.images)
         return [found.labels for found in self._segmenter.predict(self.images)]
 
     def draw(self) -> None:
-        """Do so and also draw overlay and colour; nothing where others' way is run."""
+        """Run the case once and also draw overlay and colour; do nothing if it is eager."""
         if self._segmenter is not None:
             self._segmenter.predict(self.images, paint=self._paint)
 
@@ -104,20 +104,20 @@ def checkpoint_of(case: Case) -> Checkpoint:
     """
     Return a case's network.
 
-    :raises ValueError: there is none of that name.
+    :raises ValueError: there is no network of that name.
     """
     return baseline_network(case.network, case.input_size)
 
 
 def images(size: tuple[int, int], count: int) -> list[Image]:
-    """Return frames of the sample drive, (H, W, 3)."""
+    """Return ``count`` frames of the sample drive, RGB (H, W, 3), of ``size`` (height, width)."""
     drive = SampleDrive(frames=count)
     height, width = size
     return [cv2.resize(drive[i][0], (width, height)) for i in range(count)]
 
 
 def with_baselines(cases: Iterable[Case]) -> list[Case]:
-    """Return the cases, and before them what each size of them is compared with."""
+    """Return the cases, and before them the baselines of each of their sizes."""
     cases = list(cases)
     others: dict[Case, None] = {}
     for case in cases:

@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How long networks take from a uint8 image in host memory to uint8 labels in host memory.
+Benchmark of engines: the time from a uint8 image to uint8 labels, both in host memory.
 
-What is compared takes turns, so that whatever else the machine does disturbs all alike.
+The cases that are compared take turns, so that other work on the machine disturbs all alike.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from .power import Power
 from .rows import BenchmarkRow
 
 SECONDS = 0.5
-"""That a case runs each time it is its turn, unless a single call takes longer."""
+"""How long a case runs in each of its turns, unless a single call takes longer."""
 
 CALLS = 500
-"""More than which it never makes in one turn."""
+"""The most calls that a case makes in one turn."""
 
 DRAWINGS = 10
-"""Likewise of overlay and colour."""
+"""The most calls in one turn that also draw overlay and colour."""
 
 IN_FLIGHT = 3
-"""Calls that overlap where throughput is measured, each in a thread of its own."""
+"""The number of calls that overlap when throughput is measured, each in its own thread."""
 
 WITHIN = 'uint8 image to uint8 labels of its size, host memory to host memory'
 DRAWING = 'overlay and colour: how much longer a call takes that draws both'
@@ -54,12 +54,14 @@ def measure(
     """
     Measure all cases, in turns.
 
-    :param rounds: turns of each.
-    :param throughput: whether also with several calls of one image in flight.
-    :param memory: whether also what each takes, on a CPU in a process of its own.
-    :param advance: told before each of ``len(cases) * (1 + rounds)`` steps what it is.
-    :returns: rows; the reason for each case that cannot be had here; the machine's peak.
-    :raises ValueError: there is no such network, or none of the cases can be had.
+    :param rounds: the number of turns of each case.
+    :param throughput: whether to measure throughput, too, with several calls in flight.
+    :param memory: whether to measure memory, too; on a CPU in a process of its own.
+    :param advance: called with a description of each of the ``len(cases) * (1 + rounds)`` steps
+        before it starts.
+    :returns: the rows, the reason for each case that this machine cannot run, and the machine's
+        peak.
+    :raises ValueError: there is no such network, or this machine can run none of the cases.
     """
     turns: list[_Turns] = []
     left_out: dict[str, str] = {}
@@ -90,12 +92,12 @@ def measure(
 
 
 def _run_twice(case: Case) -> None:
-    """Load and run a case, for its memory."""
+    """Run a case twice (loading runs it once), to measure its memory."""
     Loaded(case, checkpoint_of(case)).predict()
 
 
 class _Turns:
-    """The turns of one case; times are in milliseconds."""
+    """The measurements of one case over all its turns; times are in milliseconds."""
 
     def __init__(self, loaded: Loaded, memory_mb: float | None) -> None:
         self.loaded = loaded
@@ -107,9 +109,9 @@ class _Turns:
         self._power: dict[str, list[float]] = {'latency': [], 'throughput': []}
 
     def take(self, throughput: bool) -> None:
-        """Run the case for a while, first one call after the other, then several at a time."""
+        """Run the case for one turn: first one call after the other, then several at a time."""
         loaded = self.loaded
-        loaded.predict()  # what ran before has emptied the caches
+        loaded.predict()  # fill the caches, which the case before has used
         with Power(loaded.device) as power:
             self._times += _repeated(loaded.predict, CALLS)
         self._note_power('latency', power)
@@ -126,7 +128,7 @@ class _Turns:
             self._power[timing].append(power.watts)
 
     def _draw(self) -> None:
-        """Take calls with and without pictures by turns; what differs is what they cost."""
+        """Note how much longer a call takes that draws pictures, by calls with and without."""
         self.loaded.draw()
         end = perf_counter() + SECONDS
         for _ in range(DRAWINGS):
@@ -137,11 +139,11 @@ class _Turns:
                 break
 
     def _overlapped(self) -> float:
-        """Return images a second, with several calls in flight until the turn is over."""
+        """Return the images per second with several calls in flight until the turn is over."""
         ready = Barrier(IN_FLIGHT)
 
         def one_of_them() -> tuple[float, float, int]:
-            self.loaded.predict()  # what is set up for each thread
+            self.loaded.predict()  # the first call of each thread is slower, as it sets things up
             ready.wait()
             start, calls = perf_counter(), 0
             while not calls or perf_counter() < start + SECONDS:
@@ -154,7 +156,7 @@ class _Turns:
         return sum(calls) / (max(ends) - min(starts))
 
     def rows(self, peak: Mapping[str, Any]) -> list[BenchmarkRow]:
-        """Return what was found: latency, throughput, pictures."""
+        """Return the rows of the case: latency, throughput, and the drawing of pictures."""
         case, loaded = self.loaded.case, self.loaded
         network = BenchmarkRow(
             benchmark='baseline' if case.eager else 'engine',
@@ -208,7 +210,7 @@ class _Turns:
 
 
 def _repeated(work: Callable[[], Any], calls: int) -> Iterator[float]:
-    """Yield the milliseconds of each call until the turn, or so many calls, are over."""
+    """Call ``work`` at most ``calls`` times, until the turn is over; yield the milliseconds."""
     end = perf_counter() + SECONDS
     for _ in range(calls):
         start = perf_counter()
@@ -225,10 +227,10 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def compared(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
     """
-    Return the rows of networks with their ratio to the baseline.
+    Return the rows, with the ratio to the baseline in those of networks.
 
-    It is the milliseconds an image over the baseline's median latency, for the same sizes; None
-    where the run has no such baseline.
+    The ratio is the milliseconds per image divided by the baseline's median latency for the same
+    sizes; None if the run has no such baseline.
     """
     reference = {
         (row.network, tuple(row.input_size), tuple(row.image_size)): row.p50

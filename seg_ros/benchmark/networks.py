@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which network to measure: a shipped one, a checkpoint, or one of a paper's, untrained."""
+"""Finding a network to measure: a shipped one, a checkpoint, or a paper's network, untrained."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from ..models.bisenetv2 import BiSeNetV2
 from ..models.cascade import Cascade
 
 SETTLING_SIZE = (256, 128)
-"""Width and height of images by which an untrained network learns the range of its values."""
+"""(width, height) of the images from which an untrained network learns its values' ranges."""
 
 
 def find_network(name: str, size: tuple[int, int]) -> Checkpoint:
     """
     Return the network of a name, as a checkpoint in memory.
 
-    :param name: one of :data:`seg_ros.models.NETWORKS`, untrained and with the 19 classes of
-        Cityscapes, or a shipped name or a checkpoint's path; after a colon what
-        :func:`~seg_ros.models.build_model` takes, such as ``icnet:width=0.5,exit=sub4``. Of one
-        that is trained these are ``exit``, and ``head_width``, a multiple of its own.
+    :param name: one of :data:`seg_ros.models.NETWORKS`, which is untrained and has the 19
+        classes of Cityscapes; or a shipped network's name, or a checkpoint's path. After a colon
+        follow arguments of :func:`~seg_ros.models.build_model`, such as
+        ``icnet:width=0.5,exit=sub4``; a trained network takes only ``exit``, and ``head_width``
+        as a multiple of its own.
     :param size: (height, width) of an untrained network's input.
-    :raises ValueError: there is no such network, or it takes no such argument.
+    :raises ValueError: there is no such network, or it does not take such an argument.
     """
     name, _, text = name.partition(':')
     arguments = _arguments(text)
@@ -58,9 +59,9 @@ def find_network(name: str, size: tuple[int, int]) -> Checkpoint:
 
 def _with_wide_head(narrow: BiSeNetV2, architecture: dict[str, Any]) -> SegmentationNetwork:
     """
-    Return a network that computes the same with a wider head, by repeating its channels.
+    Return a network with a wider head that computes the same, as its channels are repeated.
 
-    So a head whose weights nobody has can be timed on labels that look like labels.
+    With it a wide head that nobody has published weights for can be timed with realistic labels.
     """
     network = build_model(architecture)
     old, new = narrow.state_dict(), network.state_dict()
@@ -76,7 +77,7 @@ def _with_wide_head(narrow: BiSeNetV2, architecture: dict[str, Any]) -> Segmenta
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """Read ``width=0.5,exit=sub4``."""
+    """Parse arguments such as ``width=0.5,exit=sub4``."""
     arguments: dict[str, Any] = {}
     for part in filter(None, text.split(',')):
         key, equals, value = part.partition('=')
@@ -96,7 +97,7 @@ def _number(text: str) -> int | float | str:
 
 
 def _untrained(architecture: dict[str, Any], size: tuple[int, int]) -> Checkpoint:
-    """Build a network whose weights are the same every time, and that can run in 8 bits."""
+    """Build an untrained network, always with the same weights, calibrated to run in 8 bits."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build_model(architecture)
@@ -108,15 +109,15 @@ def _untrained(architecture: dict[str, Any], size: tuple[int, int]) -> Checkpoin
 
 def settle(network: SegmentationNetwork) -> None:
     """
-    Let the batch norms of an untrained network learn from images, and end in evaluation mode.
+    Let an untrained network's batch norms learn from images, then switch to evaluation mode.
 
-    Without, values double from block to block until half precision cannot hold them, and numbers
-    out of range take a processor longer.
+    Without this, values double from block to block until half precision cannot hold them, and
+    processors take longer for numbers out of range.
     """
     norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = None  # the mean of what comes
+        norm.momentum = None  # the running statistics become the plain mean over the images
     network.train()
     with torch.no_grad():
         pixels = _frames().permute(0, 3, 1, 2).float()

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine can do at best: measured on the spot, by a matrix product and by a copy."""
+"""The machine's peak performance, measured with matrix products and with copies."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from torch import Tensor
 from ..inference.backends.torch_engine import TYPES
 
 SIDES = {'cpu': (256, 512, 1024, 2048), 'cuda': (1024, 4096, 8192)}
-"""Of the square matrices; the largest ones take a processor's whole strength."""
+"""The sides of the square matrices; the largest ones use all of a processor's units."""
 
 COPIED = {'cpu': 2**28, 'cuda': 2**30}
-"""Bytes of a copy, several times what a cache holds."""
+"""The number of bytes to copy, several times the size of a cache."""
 
 SECONDS = 0.4
-"""That one measurement may take, so that what a processor only emulates does not take minutes."""
+"""How long one measurement may take, as a precision that a processor emulates is very slow."""
 
 ATTEMPTS = 5
 
 
 def measure(device: str, precisions: Iterable[str]) -> dict[str, Any]:
     """
-    Measure the peak of a device, with as many threads as PyTorch has been given.
+    Measure the peak of a device with PyTorch's current number of threads.
 
-    Others may use the machine: the best of several attempts counts.
+    The best of several attempts counts, as other programs may use the machine.
 
     :param device: ``cpu``, ``cuda`` or ``cuda:N``.
     :param precisions: fp32, bf16, fp16 or int8.
-    :returns: ``copy_gb_s``, billions of bytes read and written a second, and ``tflops``, for each
-        precision trillions of operations (two a multiply-add) a second, None where PyTorch
-        cannot multiply matrices in it on the device.
+    :returns: ``copy_gb_s``, the billions of bytes read and written per second; ``tflops``, each
+        precision's trillions of operations (two for a multiply-add) per second, None if PyTorch
+        cannot multiply matrices in this precision on the device; ``device`` and ``threads``.
     """
     kind = device.partition(':')[0]
     return {
@@ -62,14 +62,14 @@ def best(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _copy(device: str, count: int) -> float:
-    """Return the seconds in which so many bytes are copied."""
+    """Return the seconds that copying ``count`` bytes takes."""
     source = torch.ones(count, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
     return _best(lambda: target.copy_(source), device)
 
 
 def _matrix_product(device: str, precision: str) -> float | None:
-    """Return trillions of operations a second."""
+    """Return trillions of operations per second, None if PyTorch cannot do them."""
     fastest = 0.0
     for side in SIDES[device.partition(':')[0]]:
         try:
@@ -78,7 +78,7 @@ def _matrix_product(device: str, precision: str) -> float | None:
         except RuntimeError:
             return None
         fastest = max(fastest, 2 * side**3 / seconds / 1e12)
-        if 8 * seconds > SECONDS:  # the next takes about eight times as long
+        if 8 * seconds > SECONDS:  # a matrix of twice the side takes about eight times as long
             break
     return fastest
 
@@ -92,19 +92,19 @@ def _matrix(side: int, device: str, precision: str) -> Tensor:
 def _products(matrix: Tensor) -> list[Callable[[], Any]]:
     """Return the ways in which PyTorch multiplies a matrix by itself."""
     if matrix.dtype == torch.int8:
-        # A GPU takes the second factor by columns.
+        # On a GPU the second factor must be stored by columns.
         return [lambda: torch._int_mm(matrix, matrix.t())]
     products: list[Callable[[], Any]] = [lambda: matrix @ matrix]
     blocks = matrix.device.type == 'cpu' and torch.backends.mkldnn.is_available()
     if blocks and matrix.dtype == torch.float32:
-        # By default it is MKL's, which on AMD's processors takes twice as long as oneDNN's.
+        # By default PyTorch uses MKL, which on AMD's processors takes twice as long as oneDNN.
         blocked = matrix.to_mkldnn()
         products.append(lambda: torch.ops.aten.mkldnn_linear(blocked, blocked))
     return products
 
 
 def _best(work: Callable[[], Any], device: str) -> float:
-    """Return the fewest seconds that some work took, after once for warming up."""
+    """Return the fewest seconds that ``work`` takes in several attempts after a warm-up."""
     times: list[float] = []
     for _ in range(1 + ATTEMPTS):
         if sum(times) > SECONDS:

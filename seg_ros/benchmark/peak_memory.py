@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory that some work takes at most."""
+"""Measuring the peak memory of some work."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ STATUS = Path('/proc/self/status')
 
 def peak_memory(device: str, work: Callable[..., Any], *arguments: Any) -> float | None:
     """
-    Return the megabytes that some work takes at most.
+    Return the peak memory of some work in megabytes.
 
-    On a CPU the work runs once more in a process of its own, as one process cannot tell which of
-    its memory is whose; counted is what comes on top of the loaded modules.
+    On a CPU the work runs in a new process, as one process cannot tell which of its memory
+    belongs to which work; only the memory on top of the loaded modules counts.
 
-    :param work: a function of a module, called with the arguments.
-    :returns: None where the system does not tell.
+    :param work: a function at the top level of a module.
+    :param arguments: the arguments of the function.
+    :returns: megabytes; None if the system does not tell.
     """
     if device.startswith('cuda'):
         before = torch.cuda.memory_allocated(device)
@@ -33,14 +34,14 @@ def peak_memory(device: str, work: Callable[..., Any], *arguments: Any) -> float
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     if not STATUS.exists():
         return None
-    context = multiprocessing.get_context('spawn')  # a fork would share what is loaded here
+    context = multiprocessing.get_context('spawn')  # a fork would share this process's memory
     threads = torch.get_num_threads()
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         return executor.submit(_resident, threads, work, *arguments).result()
 
 
 def _resident(threads: int, work: Callable[..., Any], *arguments: Any) -> float:
-    """Return what the work adds to this process's memory."""
+    """Return the megabytes that the work adds to this process's memory at most."""
     torch.set_num_threads(threads)
     before = _kilobytes('VmRSS')
     work(*arguments)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The power that a processor or GPU draws, where it tells, from its counter of energy."""
+"""Measuring the power of a processor or GPU by its energy counter, if it has one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from typing import Any
 import torch
 
 POWERCAP = Path('/sys/class/powercap')
-"""Where Linux shows the counters (RAPL) of Intel's and AMD's processors."""
+"""The folder in which Linux shows the energy counters (RAPL) of Intel's and AMD's processors."""
 
 
 class Power:
     """
-    The mean power of a device while a block runs.
+    A context manager that measures a device's mean power while its block runs.
 
-    On a CPU it is that of all its packages, without memory, whoever makes them work.
+    On a CPU it is the power of all packages, without memory, including the work of other
+    processes.
 
     :param device: ``cpu``, ``cuda`` or ``cuda:N``.
-    :ivar watts: after the block; None where the machine does not tell.
+    :param powercap: the folder of the processor's energy counters.
+    :ivar watts: the mean power, known after the block; None if the machine does not tell.
     """
 
     def __init__(self, device: str, powercap: Path = POWERCAP) -> None:
@@ -36,16 +38,16 @@ class Power:
     def __exit__(self, *_: object) -> None:
         seconds, after = perf_counter() - self._start, self._joules()
         if after and len(after) == len(self._before):
-            # A counter starts anew at its end.
+            # A counter that reaches its maximum starts at 0 again.
             joules = sum((now - then) % end for (then, _), (now, end) in zip(self._before, after))
             self.watts = joules / seconds
 
     def _joules(self) -> list[tuple[float, float]]:
-        """Return each counter and where it starts anew; none where they cannot be read."""
+        """Return (energy, maximum) of each counter in joules; none if they cannot be read."""
         try:
             if self._device.startswith('cuda'):
                 return [(_gpu_joules(self._device), float('inf'))]
-            # A package is intel-rapl:0, a part of it intel-rapl:0:0.
+            # A package is named like intel-rapl:0, a part of a package like intel-rapl:0:0.
             packages = sorted(self._powercap.glob('intel-rapl:?'))
             names = ('energy_uj', 'max_energy_range_uj')
             return [(_micro(p / names[0]), _micro(p / names[1])) for p in packages]
@@ -59,12 +61,12 @@ def _micro(path: Path) -> float:
 
 def _gpu_joules(device: str) -> float:
     """
-    Return what a GPU has used since its driver was loaded, as NVIDIA's library tells.
+    Return the joules that a GPU has used since its driver was loaded, as NVML tells.
 
-    :raises OSError: there is no such library, or the GPU does not tell.
+    :raises OSError: NVIDIA's management library is not installed, or the GPU does not tell.
     """
     library = ctypes.CDLL('libnvidia-ml.so.1')
-    # By its own name: CUDA may count the GPUs in another order, or see only some.
+    # Find the GPU by its UUID, as CUDA may order GPUs differently, or see only some of them.
     properties: Any = torch.cuda.get_device_properties(device)
     handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
     calls = (

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark's result: rows that each say what was measured, and on which machine."""
+"""A benchmark's result: rows that each hold one measurement, and the machine."""
 
 from __future__ import annotations
 
@@ -24,26 +24,28 @@ PACKAGES = (
 @dataclass(frozen=True)
 class BenchmarkRow:
     """
-    One thing measured.
+    One measurement.
 
-    :param benchmark: engine, baseline, overlay, node, end_to_end, cameras, deadline or transport.
-    :param network: as it was asked for, such as ``icnet:width=0.5``; empty where none runs.
-    :param backend: what ran it.
-    :param input_size: (height, width) that the network sees.
+    :param benchmark: engine, baseline, overlay, node, end_to_end, cameras, deadline, overload or
+        transport.
+    :param network: the network's name, such as ``icnet:width=0.5``; empty if no network ran.
+    :param backend: the backend that ran the network.
+    :param input_size: (height, width) of the network's input.
     :param image_size: (height, width) of the camera's image and of its labels.
-    :param batch: images a call.
-    :param inside: what was timed, in words.
-    :param timing: ``latency``, one call after the other, or ``throughput``, several in flight.
-    :param resize: whether the image was resized to the input size within that time.
-    :param latency_ms: p50, p95 and p99 of a call, in milliseconds; none of throughput.
-    :param fps: images a second.
-    :param memory_mb: the most that it took, in megabytes: of the process on a CPU, of the device
-        on a GPU.
-    :param power_w: of the processor or GPU while it ran; None where the machine does not tell.
-    :param gmac: billions of multiply-adds a call.
-    :param roofline_ms: milliseconds a call would take at the machine's measured peak.
-    :param baseline: what ``ratio`` compares with.
-    :param ratio: median latency over the baseline's, both of the same run.
+    :param batch: the number of images in a call.
+    :param inside: a description of what was timed.
+    :param timing: ``latency`` for one call after the other, ``throughput`` for several in flight.
+    :param resize: whether the timed work includes resizing the image to the input size.
+    :param latency_ms: p50, p95 and p99 of a call in milliseconds; empty for throughput.
+    :param fps: images per second.
+    :param memory_mb: the peak memory in megabytes: of the process on a CPU, of the device on a
+        GPU.
+    :param power_w: the mean power of the processor or GPU in watts; None if the machine does not
+        tell.
+    :param gmac: billions of multiply-adds in a call.
+    :param roofline_ms: the milliseconds that a call would take at the machine's measured peak.
+    :param baseline: the measurement that ``ratio`` compares with.
+    :param ratio: the median latency divided by the baseline's, both of the same run.
     """
 
     benchmark: str
@@ -70,7 +72,7 @@ class BenchmarkRow:
 
     @property
     def p50(self) -> float | None:
-        """The median latency in milliseconds, where there is one."""
+        """The median latency in milliseconds; None if there is none."""
         return self.latency_ms.get('p50')
 
 
@@ -78,10 +80,11 @@ def result(
     rows: Sequence[BenchmarkRow], command: str, peak: Mapping[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
     """
-    Return what ``benchmark`` writes as JSON.
+    Return the result that the command ``benchmark`` writes as JSON.
 
-    :param command: that made it.
-    :param peak: of the machine, as :func:`seg_ros.benchmark.peak.measure` returns it.
+    :param command: the command line that made the result.
+    :param peak: the machine's peak, as :func:`seg_ros.benchmark.peak.measure` returns it.
+    :param more: further entries of the result, by key.
     """
     return {
         'machine': machine(),
@@ -94,9 +97,9 @@ def result(
 
 def read(path: str | Path) -> dict[str, Any]:
     """
-    Read what :func:`result` returned from its file; ``results`` are rows.
+    Read a benchmark's result from its JSON file; its ``results`` become rows.
 
-    :raises ValueError: it is no such file.
+    :raises ValueError: the file does not hold a benchmark's result.
     """
     try:
         found = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -111,7 +114,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what of this machine and of its software the figures depend on."""
+    """Return the properties of this machine and its software on which measurements depend."""
     return {
         'cpu': _cpu(),
         'cores': len(os.sched_getaffinity(0)),
@@ -125,7 +128,7 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """Return the processor's name, and which of the instructions that networks use it has."""
+    """Return the processor's name, and which of the instruction sets for networks it has."""
     try:
         text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     except OSError:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay writes beside its scores: a bag with what the node would publish, and a video."""
+"""A replay's outputs beside its scores: a bag with the node's image topics, and a video."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ..inference.segmentation import Segmentation
 from .drive_scores import FrameScores
 
 LONGEST_GAP = 1.0
-"""Seconds that a video waits at most for the next frame; a camera that paused is no film."""
+"""The longest time in seconds that a video shows one frame, even if the camera paused longer."""
 
 
 class RecordedFrame(NamedTuple):
     """
     One image of a recording.
 
-    :param topic: of the image.
-    :param stamp: of its header, in nanoseconds.
-    :param time: when it was recorded, in nanoseconds.
+    :param topic: the image's topic.
+    :param stamp: the header stamp in nanoseconds.
+    :param time: the recording time in nanoseconds.
     :param image: uint8 RGB, (H, W, 3).
-    :param truth: train ids, 255 ignored, (H, W); None where there are none.
+    :param truth: the ground truth as train ids, 255 ignored, (H, W); None if there is none.
     """
 
     topic: str
@@ -48,14 +48,15 @@ class RecordedFrame(NamedTuple):
 @dataclass(frozen=True)
 class OutputChoice:
     """
-    What to write.
+    Which outputs to write.
 
-    :param out: folder of a bag with masks, confidence and overlays beside all that the recording
-        holds; none by default.
-    :param video: of the overlay; of several cameras each has its name appended.
-    :param drawn: the classes in the colours that pictures shall have.
-    :param opacity: of the overlay's colours.
-    :param overwrite: replace a bag that is there.
+    :param out: the folder of the bag to write, with masks, confidence and overlays beside all
+        that the recording holds; None for no bag.
+    :param video: the file of the overlay's video, None for no video; if there are several
+        cameras, the camera's name is appended to each one's file name.
+    :param drawn: the classes in the colours of overlays and panels.
+    :param opacity: the opacity of the overlay's colours.
+    :param overwrite: whether to replace a bag at ``out``.
     """
 
     out: Path | None
@@ -67,11 +68,13 @@ class OutputChoice:
 
 class DriveOutputs:
     """
-    Writes frame by frame; a context manager that leaves nothing if its block raises.
+    Writes a replay's outputs frame by frame.
 
-    :param topics: of the cameras.
-    :ivar left_out: topics that cannot be copied, as nobody defines their types.
-    :raises ValueError: an output would take the place of the recording, or of another one.
+    A context manager that leaves no files if its block raises.
+
+    :param topics: the cameras' image topics.
+    :ivar left_out: topics that could not be copied, as the definitions of their types are unknown.
+    :raises ValueError: an output would overwrite the recording or another output.
     """
 
     def __init__(self, bag: Bag, topics: Sequence[str], outputs: OutputChoice) -> None:
@@ -80,7 +83,7 @@ class DriveOutputs:
             raise BagError(f'{outputs.out}: expected another place to write to than the bag has')
         self._bag, self._outputs = bag, outputs
         self._bases = _bases(topics)
-        # What an earlier run recorded there would mix with what this one writes.
+        # Results of an earlier run on these topics are not copied, or they would mix with ours.
         self._ours = {topic for base in self._bases.values() for topic in _topics(base)}
         self._writer = BagWriter(outputs.out, overwrite=outputs.overwrite) if outputs.out else None
         self._videos: dict[str, _DriveVideo] = {}
@@ -108,7 +111,7 @@ class DriveOutputs:
         self._stack.__exit__(kind, error, trace)
 
     def copy(self, messages: Sequence[Message]) -> None:
-        """Write messages as they are."""
+        """Copy the recording's messages unchanged to the bag, except the node's own topics."""
         for message in messages:
             if self._writer is None or message.topic in self._ours:
                 continue
@@ -116,7 +119,7 @@ class DriveOutputs:
                 self.left_out.append(message.topic)
 
     def write(self, frame: RecordedFrame, segmentation: Segmentation, scores: FrameScores) -> None:
-        """Write what the network made of a frame."""
+        """Write a frame's mask, confidence and overlay to the bag, its overlay to the video."""
         if self._writer is None and not self._videos:
             return
         labels, palette = segmentation.labels, self._outputs.drawn.palette
@@ -138,7 +141,7 @@ class DriveOutputs:
 
 
 class _DriveVideo(VideoWriter):
-    """A video of a camera's overlays, at their own times, each with the panel beside it."""
+    """A video of a camera's overlays at their recorded times, each with a panel beside it."""
 
     def __init__(self, path: Path, labels: LabelSet) -> None:
         super().__init__(path)
@@ -147,7 +150,7 @@ class _DriveVideo(VideoWriter):
         self._seconds = 0.0
 
     def add(self, painted: Image, scores: FrameScores) -> None:
-        """Add an overlay, RGB (H, W, 3). A video keeps its size, a camera may change it."""
+        """Add an overlay, RGB (H, W, 3), resized to the first one's size if that differs."""
         if self._panel is None:
             self._size, self._first = painted.shape[1::-1], scores.stamp
             self._panel, self._before = Panel(self._labels, len(painted)), scores.stamp
@@ -163,7 +166,7 @@ class _DriveVideo(VideoWriter):
 
 
 def _videos(video: Path | None, bases: Mapping[str, str]) -> dict[str, Path]:
-    """Return each camera's file; of several each has the camera's name appended."""
+    """Return each camera's video file; several cameras have their names appended."""
     if video is None or len(bases) == 1:
         return {topic: video for topic in bases if video is not None}
     names = {topic: base.strip('/').replace('/', '_') for topic, base in bases.items()}
@@ -184,7 +187,7 @@ def _topics(base: str) -> tuple[str, str, str]:
 
 
 def _bases(topics: Sequence[str]) -> dict[str, str]:
-    """Return each camera's prefix: as much of its topic's front as tells it from the others."""
+    """Return each camera's prefix: the shortest start of its topic that no other camera shares."""
     raw = {topic: topic.removesuffix('/compressed') for topic in topics}
     short = {topic: name.rpartition('/')[0] for topic, name in raw.items()}
     forms = (short, raw, {topic: topic for topic in topics})

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of drives: what a camera's frames scored over time, and how drives differ."""
+"""Plots of drives: a camera's scores over time, and the scores of several drives."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.labels import LabelSet
-from ..reports.plots import canvas, FAINT, fractions, INK, LINE, literal, plain
+from ..reports.plots import canvas, FAINT, fractions, INK, LINE, literal, name_rows, plain
 from .drive_scores import CameraScores, Stretch
 
 POINTS = 600
-"""Points of a line, beyond which each stands for several frames."""
+"""The most points of a line; with more frames, each point stands for several of them."""
 
 SINGLE = 200
-"""Points up to which each is drawn as a dot."""
+"""The most points of a line that are also drawn as dots."""
 
 CLASSES = 24
-"""Classes that a plot over time names; the rest are one area."""
+"""The most classes that a plot over time names; the others are drawn as one area."""
 
 MEASURES = {'miou': 'mean IoU', 'confidence': 'confidence', 'flicker': 'flicker'}
 COLORS = {'miou': '#1a7f37', 'confidence': '#0b57d0', 'flicker': '#bc4c00', 'ms': '#6e40c9'}
@@ -35,27 +35,28 @@ Array = NDArray[np.float64]
 
 
 def frames_a_point(frames: int) -> int:
-    """Return how many frames a point of a line over time stands for."""
+    """Return how many of a camera's ``frames`` one point of a line over time stands for."""
     return max(1, -(-frames // POINTS))
 
 
 def thinned(values: Array, size: int) -> tuple[Array, Array, Array]:
-    """Return mean, minimum and maximum of every ``size`` values; nan of those that are all nan."""
+    """Return mean, minimum and maximum of each ``size`` successive values; nan if all are nan."""
     padded = np.full(-(-len(values) // size) * size, np.nan)
     padded[: len(values)] = values
     bins = padded.reshape(-1, size)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # of bins that hold nothing
+        warnings.simplefilter('ignore', RuntimeWarning)  # NumPy warns of bins that are all nan
         return np.nanmean(bins, 1), np.nanmin(bins, 1), np.nanmax(bins, 1)
 
 
 def timeline_plot(camera: CameraScores, stretches: Sequence[Stretch], prefix: str) -> Plot:
     """
-    Draw mIoU, confidence, flicker and latency over the seconds of a drive, below each other.
+    Draw a drive's mIoU, confidence, flicker and latency over time, one plot below the other.
 
-    :param stretches: of low confidence, to be shaded; their anchors are ``PREFIX-stretch-N``.
-    :param prefix: of the anchors. The worst frames' markers have ``PREFIX-MEASURE-N-time`` and
-        lead to ``PREFIX-MEASURE-N``.
+    :param stretches: stretches of low confidence to shade; their anchors are
+        ``PREFIX-stretch-N``.
+    :param prefix: the prefix of all anchors. The worst frames' markers have the anchors
+        ``PREFIX-MEASURE-N-time`` and link to ``PREFIX-MEASURE-N``.
     """
     seconds = camera.seconds()
     values = {'miou': camera.miou, 'confidence': camera.confidence, 'flicker': camera.flicker}
@@ -68,7 +69,7 @@ def timeline_plot(camera: CameraScores, stretches: Sequence[Stretch], prefix: st
     for axes, (name, scores) in zip(panels, rows.items()):
         _line(axes, seconds, scores, COLORS[name])
         if name == 'ms':
-            # One slow frame shall not hide how the others differ.
+            # Limit the axis, so that one slow frame does not hide how the others differ.
             top = min(scores.max(), 4 * np.percentile(scores, 95))
             axes.set_ylim(0, 1.1 * top or 1)
         elif name == 'flicker':
@@ -77,9 +78,9 @@ def timeline_plot(camera: CameraScores, stretches: Sequence[Stretch], prefix: st
         extent = {
             'lowest': np.nanmin(scores), 'mean': np.nanmean(scores), 'highest': np.nanmax(scores),
         }  # fmt: skip
-        said = ', '.join(f'{text} {value:{FORMS[name]}}' for text, value in extent.items())
+        summary = ', '.join(f'{text} {value:{FORMS[name]}}' for text, value in extent.items())
         axes.set_title(MEASURES.get(name, 'milliseconds a frame'), loc='left', fontsize=10)
-        axes.set_title(said, loc='right', fontsize=9, color=FAINT)
+        axes.set_title(summary, loc='right', fontsize=9, color=FAINT)
         axes.margins(x=0.01)
         for n, stretch in enumerate(stretches, 1):
             axes.axvspan(
@@ -95,7 +96,7 @@ def timeline_plot(camera: CameraScores, stretches: Sequence[Stretch], prefix: st
 
 
 def _line(axes: Axes, seconds: Array, scores: Array, color: str) -> None:
-    """Draw what was measured; a band from lowest to highest where a point is several frames."""
+    """Draw scores as a line; if a point is several frames, with a band from lowest to highest."""
     plain(axes)
     known = ~np.isnan(scores)
     seconds, scores = seconds[known], scores[known]
@@ -122,23 +123,28 @@ def _markers(axes: Axes, camera: CameraScores, measure: str, seconds: Array, pre
 
 
 def in_view(camera: CameraScores) -> list[int]:
-    """Return the ids that occur, by their share of all frames; unlabeled pixels are the last."""
+    """
+    Return the class ids that occur in a camera's frames, the largest mean share first.
+
+    Unlabeled pixels count as one more class, whose id is the number of classes.
+    """
     mean = np.mean(camera.shares, 0)
     return [int(i) for i in np.argsort(-mean, kind='stable') if mean[i] > 0]
 
 
 def share_plot(camera: CameraScores, labels: LabelSet) -> Plot:
     """
-    Draw how much of the picture each class takes over time.
+    Draw which share of the image each class takes over time.
 
-    Above as areas; below one row a class, on a scale on which small classes are seen, too.
+    The upper plot stacks the classes as areas. The lower one has a row for each class, with a
+    logarithmic scale that shows small classes, too.
     """
     shares = np.array(camera.shares, np.float64)
     names = [*labels.names, 'unlabeled']
     colors = [*fractions(labels.palette), (0.0, 0.0, 0.0)]
     mean, seen = shares.mean(0), in_view(camera)
     rows, rest = sorted(seen[:CLASSES]), seen[CLASSES:]
-    # Twice as coarse as the lines, as each area has two.
+    # Half as many points as a line has, as each area has two edges.
     size = max(1, -(-len(shares) // (POINTS // 2)))
     seconds, starts = camera.seconds(), range(0, len(shares), size)
     thin = np.array([shares[i : i + size].mean(0) for i in starts])
@@ -147,7 +153,7 @@ def share_plot(camera: CameraScores, labels: LabelSet) -> Plot:
     height = 0.2 * len(rows)
     drawing = canvas(9, 2.6 + height + 0.6)
     above, below = drawing.subplots(2, sharex=True, gridspec_kw={'height_ratios': (2.6, height)})
-    if len(times) == 1:  # an area needs two ends
+    if len(times) == 1:  # an area needs two points in time
         times, areas = times[0] + np.array([-0.5, 0.5]), [np.repeat(a, 2) for a in areas]
     above.stackplot(times, areas, colors=[*(colors[i] for i in rows), '#bbbbbb'][: len(areas)])
     above.set(ylim=(0, 1), xlim=(times[0], times[-1]) if times[-1] > times[0] else None)
@@ -184,9 +190,11 @@ def share_plot(camera: CameraScores, labels: LabelSet) -> Plot:
 
 def fleet_plot(names: Sequence[str], results: Sequence[Mapping[str, float | None]]) -> Plot:
     """
-    Draw each drive's scores as dots in its row.
+    Draw each drive's scores as dots, one row for each drive.
 
-    :param results: ``miou``, ``confidence``, ``flicker`` and ``p50`` of each drive.
+    :param names: the drives' names.
+    :param results: each drive's ``miou``, ``confidence``, ``flicker`` and ``p50`` (ms); None
+        where one was not measured.
     """
     shown = [m for m in (*MEASURES, 'p50') if any(r[m] is not None for r in results)]
     drawing = canvas(9, 0.25 * len(names) + 0.9)
@@ -202,6 +210,5 @@ def fleet_plot(names: Sequence[str], results: Sequence[Mapping[str, float | None
         axes.tick_params(left=False)
         if measure == 'flicker':
             axes.xaxis.set_major_formatter(PercentFormatter(1))
-    panels[0].set_yticks(range(len(names)), [literal(name) for name in names])
-    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    name_rows(panels[0], names)
     return drawing

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of recorded drives: scores, time lines, worst frames; of one drive or of a fleet."""
+"""The report of one or more recorded drives: scores, time lines and worst frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..images.labels import LabelSet
-from ..reports.page import Code, number, plot, Section, SPACE, write_report
+from ..reports.page import (
+    Code,
+    number,
+    plot,
+    quantity,
+    Section,
+    SPACE,
+    table_section,
+    write_report,
+)
 from .drive_plots import fleet_plot
 from .drive_scores import CameraScores, DriveScores, result
 from .drive_sections import (
@@ -22,13 +31,13 @@ from .drive_sections import (
 )
 
 DETAILED = 4
-"""Cameras up to which each has a time line and worst frames of its own."""
+"""The most cameras that each have a time line and worst frames of their own in the report."""
 
 ROWS = 40
-"""Drives in the plot that compares them, the worst ones."""
+"""The most drives in the plot that compares them; with more, only the worst are drawn."""
 
 COLUMNS = ('mean IoU', 'flicker', 'confidence', 'median time', '95th percentile')
-"""Of tables, as :func:`_columns` fills them."""
+"""The headings of the columns that :func:`_columns` fills."""
 
 
 def write_drive_report(
@@ -40,11 +49,11 @@ def write_drive_report(
     settings: Sequence[tuple[str, str]],
 ) -> None:
     """
-    Write what a network made of drives as one HTML page.
+    Write the report of a network's drives as one HTML page.
 
-    :param labels: the classes in the colours in which the page shows them.
-    :param settings: (name, value) of how it was made.
-    :raises OSError: it cannot be written.
+    :param labels: the classes in the page's colours.
+    :param settings: (name, value) of each setting that the page lists.
+    :raises OSError: the page cannot be written.
     """
     cameras = list(_cameras(drives))
     seen = [camera for camera in cameras if camera.scores.stamps]
@@ -60,21 +69,21 @@ def write_drive_report(
     elif len(seen) <= DETAILED:
         for camera in seen:
             own = camera.scores.result()
-            facts = _facts(own, own['labelled'], _duration(camera.scores))
-            sections.append(Section(camera.name, facts=facts))
+            cards = _cards(own, own['labelled'], _duration(camera.scores))
+            sections.append(Section(camera.name, cards=cards))
             sections += camera_sections(camera, labels, 3)
     else:
         every = [camera.scores for camera in seen]
         sections += worst_sections(seen, labels, 2, linked=False)
         sections += class_sections(every, labels, 2)
         sections += latency_sections(every, 2)
-    made = [(name, Code(value)) for name, value in settings]
-    sections.append(Section('How was it made?', table=made, head=('setting', 'value')))
+    made = [('setting', 'value'), *((name, Code(value)) for name, value in settings)]
+    sections.append(table_section('How was it made?', made))
     labelled = sum(camera.scores.labelled for camera in cameras)
-    facts = _facts(result(drives), labelled, sum(map(_recorded, drives)))
+    cards = _cards(result(drives), labelled, sum(map(_recorded, drives)))
     if len(drives) > 1:
-        facts.append(('drives', f'{len(drives)}'))
-    write_report(path, title, subtitle, facts, sections)
+        cards.append(('drives', f'{len(drives)}'))
+    write_report(path, title, subtitle, cards, sections)
 
 
 def _cameras(drives: Sequence[DriveScores]) -> Iterator[ReportedCamera]:
@@ -87,30 +96,26 @@ def _cameras(drives: Sequence[DriveScores]) -> Iterator[ReportedCamera]:
 
 
 def _names(drives: Sequence[DriveScores]) -> list[str]:
-    """Return the last part of each path; all of it where that does not tell drives apart."""
+    """Return the last part of each drive's path; the whole path if the last part is not unique."""
     short = [Path(drive.bag).name or drive.bag for drive in drives]
     return [name if short.count(name) == 1 else drive.bag for name, drive in zip(short, drives)]
 
 
-def _facts(scores: Mapping[str, Any], labelled: int, seconds: float) -> list[tuple[str, str]]:
-    """Return what was measured, by name."""
+def _cards(scores: Mapping[str, Any], labelled: int, seconds: float) -> list[tuple[str, str]]:
+    """Return (name, value) of each card of the page; values that were not measured have none."""
     latency = scores['latency_ms']
-    facts = [
+    cards = [
         ('mean IoU', number(scores['miou'])),
         ('pixel accuracy', number(scores['pixel_accuracy'], '.1%')),
         ('flicker', number(scores['flicker'], '.2%')),
         ('confidence', number(scores['confidence'])),
-        ('median time a frame', _milliseconds(latency['p50'])),
-        ('95th percentile', _milliseconds(latency['p95'])),
+        ('median time a frame', quantity(latency['p50'], '.1f', 'ms')),
+        ('95th percentile', quantity(latency['p95'], '.1f', 'ms')),
         ('frames', _frames(scores)),
         ('frames with labels', f'{labelled:,}' if labelled else 'none'),
         ('recorded', _span(seconds)),
     ]
-    return [(name, value) for name, value in facts if value != '–']
-
-
-def _milliseconds(value: float | None) -> str:
-    return '–' if value is None else f'{value:.1f}{SPACE}ms'
+    return [(name, value) for name, value in cards if value != '–']
 
 
 def _frames(scores: Mapping[str, Any]) -> str:
@@ -123,13 +128,13 @@ def _duration(camera: CameraScores) -> float:
 
 
 def _recorded(drive: DriveScores) -> float:
-    """Return the seconds of a drive, whose cameras recorded at once."""
+    """Return a drive's length in seconds; its cameras recorded at the same time."""
     return max(map(_duration, drive.cameras), default=0.0)
 
 
 def _span(seconds: float) -> str:
     if seconds < 60:
-        return f'{seconds:.1f}{SPACE}s'
+        return quantity(seconds, '.1f', 's')
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     big, small = (
@@ -139,7 +144,7 @@ def _span(seconds: float) -> str:
 
 
 def _damage(drives: Sequence[DriveScores], cameras: Sequence[ReportedCamera]) -> list[Section]:
-    """Return what went wrong, if anything did."""
+    """Return a section that lists what could not be used; no section if all could."""
     rows: list[tuple[str, str]] = []
     for name, drive in zip(_names(drives), drives):
         said = [drive.error] if drive.error else []
@@ -166,7 +171,7 @@ def _camera_table(cameras: Sequence[ReportedCamera]) -> Section:
         own, seconds = camera.scores.result(), _duration(camera.scores)
         rows.append((Code(camera.name), _frames(own), _span(seconds), *_columns(own)))
     head = ('camera', 'frames', 'recorded', *COLUMNS)
-    return Section('How do the cameras differ?', table=rows, head=head)
+    return table_section('How do the cameras differ?', [head, *rows])
 
 
 def _columns(scores: Mapping[str, Any]) -> tuple[str, ...]:
@@ -175,13 +180,13 @@ def _columns(scores: Mapping[str, Any]) -> tuple[str, ...]:
         number(scores['miou']),
         number(scores['flicker'], '.2%'),
         number(scores['confidence']),
-        _milliseconds(latency['p50']),
-        _milliseconds(latency['p95']),
+        quantity(latency['p50'], '.1f', 'ms'),
+        quantity(latency['p95'], '.1f', 'ms'),
     )
 
 
 def _fleet_sections(drives: Sequence[DriveScores]) -> list[Section]:
-    """Return the drives as a table and a plot, the worst ones first."""
+    """Return sections with the drives as a table and a plot, the worst drives first."""
     scored = sorted(
         ((name, drive, result([drive])) for name, drive in zip(_names(drives), drives)),
         key=lambda entry: _badness(entry[2]),
@@ -197,7 +202,7 @@ def _fleet_sections(drives: Sequence[DriveScores]) -> list[Section]:
     head = ('drive', 'frames', 'recorded', *COLUMNS, *(['recording'] * damaged))
     labelled = any(own['miou'] is not None for _, _, own in scored)
     text = f'Those with the lowest {"mean IoU" if labelled else "confidence"} come first.'
-    sections = [Section('Which drives went badly?', text, table=rows, head=head)]
+    sections = [table_section('Which drives went badly?', [head, *rows], text)]
     drawn = [
         (name, {**own, 'p50': own['latency_ms']['p50']})
         for name, _, own in scored
@@ -214,6 +219,6 @@ def _fleet_sections(drives: Sequence[DriveScores]) -> list[Section]:
 
 
 def _badness(scores: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return what sorts drives, the worst one first; what was not measured goes last."""
+    """Return the key that sorts drives from worst to best; unmeasured values sort last."""
     values = (scores['miou'], scores['confidence'])
     return tuple(2.0 if value is None or isnan(value) else value for value in values)

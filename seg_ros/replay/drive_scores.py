@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a network makes of recorded drives: scores of each frame, camera, drive and fleet."""
+"""A network's scores on recorded drives: of each frame, camera and drive, and of all drives."""
 
 from __future__ import annotations
 
@@ -21,27 +21,30 @@ from ..metrics.confusion_matrix import ConfusionMatrix, mean
 from ..metrics.latency import percentiles
 
 LOW_CONFIDENCE = 0.75
-"""Below this mean probability of a frame's winning classes a frame counts as unsure."""
+"""A frame counts as unsure if the mean probability of its winning classes is below this."""
 
 SHORTEST_STRETCH = 3
-"""Frames in a row that make a stretch of low confidence."""
+"""The fewest successive unsure frames that make a stretch of low confidence."""
 
 SHOWN = 4
-"""Worst frames that are kept of each kind."""
+"""The number of worst frames that are kept for each measure."""
 
 APART_NS = 2 * 10**9
-"""Between two of them lies at least this, as the neighbours of a bad frame are bad, too."""
+"""The least time in ns between two of the worst frames, as a bad frame's neighbours are bad."""
 
 
 class WorstFrame(NamedTuple):
     """
-    A frame that stands out, at the report's size.
+    One of a camera's worst frames, at the size of the report's thumbnails.
 
-    :param measure: what it is bad in: ``miou``, ``confidence`` or ``flicker``.
-    :param value: of that measure.
-    :param place: of the frame, counted from the camera's first.
-    :param truth: ids of the network's classes, where the frame has ground truth.
-    :param common: folds both into the classes that they are compared in.
+    :param measure: the measure in which it is bad: ``miou``, ``confidence`` or ``flicker``.
+    :param value: its value of that measure.
+    :param place: its index, counted from the camera's first frame.
+    :param stamp: the header stamp in nanoseconds.
+    :param image: uint8 RGB, (H, W, 3).
+    :param predicted: the prediction as train ids, (H, W).
+    :param truth: the ground truth as ids of the network's classes; None if there is none.
+    :param common: the classes in which prediction and ground truth are compared.
     """
 
     measure: str
@@ -55,7 +58,7 @@ class WorstFrame(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Frames ``first`` to ``last``, both included, and their mean confidence."""
+    """A stretch of low confidence: frames ``first`` to ``last`` (included), mean confidence."""
 
     first: int
     last: int
@@ -67,11 +70,13 @@ class FrameScores:
     """
     The measures of one frame.
 
-    :param stamp: of its header, in nanoseconds.
-    :param confidence: mean probability of the winning classes, 0 to 1.
-    :param changed: pixels whose label is another than the moved one of the frame before.
-    :param compared: pixels that could be compared with the frame before, 0 for the first frame.
-    :param counts: pixels of each id, int64 (256,).
+    :param stamp: the header stamp in nanoseconds.
+    :param latency_ms: the network's time in milliseconds.
+    :param confidence: the mean probability of the winning classes, 0 to 1.
+    :param changed: how many pixels have a label other than in the previous frame, whose labels
+        are first moved along with the image's motion.
+    :param compared: how many pixels could be compared with the previous frame, 0 for the first.
+    :param counts: the number of pixels of each id, int64 (256,).
     """
 
     stamp: int
@@ -83,23 +88,24 @@ class FrameScores:
 
     @property
     def flicker(self) -> float:
-        """Return the share of pixels that changed; nan where none could be compared."""
+        """Return the share of the compared pixels that changed; nan if none were compared."""
         return self.changed / self.compared if self.compared else float('nan')
 
 
 class CameraScores:
     """
-    What one camera's frames scored, in their order; a few numbers a frame are kept.
+    The scores of one camera's frames, in order; only a few numbers are kept of each frame.
 
-    :param topic: of its images.
+    :param topic: the topic of the camera's images.
     :param labels: the network's classes.
-    :param common: those that it is scored in; its own, if left out.
-    :ivar frames_in: images that the recording had.
-    :ivar failed: what was wrong with the first of those that could not be read.
-    :ivar labelled: frames with ground truth.
-    :ivar unmatched: labels whose stamp no image had.
-    :ivar miou: each frame's own, nan without ground truth.
-    :ivar shares: of each class in each frame, and of unlabeled pixels; float32 (C + 1,).
+    :param common: the classes in which it is scored; the network's own, if left out.
+    :ivar frames_in: the number of images in the recording.
+    :ivar failed: the errors of the first images that could not be read.
+    :ivar labelled: the number of frames with ground truth.
+    :ivar unmatched: the number of label images without an image of the same stamp.
+    :ivar miou: each frame's mean IoU, nan without ground truth.
+    :ivar shares: the share of each class, and of unlabeled pixels, in each frame;
+        float32 (C + 1,).
     """
 
     def __init__(self, topic: str, labels: LabelSet, common: CommonClasses | None = None) -> None:
@@ -124,11 +130,13 @@ class CameraScores:
         self, frame: FrameScores, image: Image | None, predicted: Image, truth: Image | None
     ) -> None:
         """
-        Take the next frame.
+        Add the next frame.
 
-        :param image: uint8 RGB (H, W, 3) if the worst frames shall be kept.
-        :param predicted: train ids, (H, W).
-        :param truth: ids of the network's classes, 255 ignored, (H, W); None of a frame without.
+        :param frame: the frame's measures.
+        :param image: uint8 RGB (H, W, 3); None if the worst frames need not be kept.
+        :param predicted: the prediction as train ids, (H, W).
+        :param truth: the ground truth as ids of the network's classes, 255 ignored, (H, W); None
+            if the frame has none.
         :raises ValueError: as :meth:`ConfusionMatrix.update`.
         """
         own = ConfusionMatrix(len(self.common.labels))
@@ -157,7 +165,7 @@ class CameraScores:
     def _keep(
         self, measure: str, badness: float, image: Image, predicted: Image, truth: Image | None
     ) -> None:
-        """Keep the newest frame if it is among the worst and no neighbour of a worse one."""
+        """Keep the newest frame if it is one of the worst and not close to a worse one."""
         kept, stamp = self._worst[measure], self.stamps[-1]
         if isnan(badness):
             return
@@ -179,15 +187,15 @@ class CameraScores:
         kept[:] = sorted([*others, frame], key=lambda f: -_badness(f))
 
     def worst(self, measure: str) -> list[WorstFrame]:
-        """Return the frames that are worst in ``miou``, ``confidence`` or ``flicker``."""
+        """Return the frames with the worst ``miou``, ``confidence`` or ``flicker``."""
         return self._worst[measure]
 
     def seconds(self) -> NDArray[np.float64]:
-        """Return each frame's seconds since the first."""
+        """Return the time of each frame in seconds since the first frame."""
         return (np.array(self.stamps, np.int64) - self.stamps[0]) / 1e9
 
     def low_confidence(self) -> list[Stretch]:
-        """Return where the network is unsure for several frames in a row."""
+        """Return the stretches of at least ``SHORTEST_STRETCH`` successive unsure frames."""
         unsure = np.array([0, *(c < LOW_CONFIDENCE for c in self.confidence), 0], np.int8)
         edges = np.flatnonzero(np.diff(unsure))
         return [
@@ -197,7 +205,7 @@ class CameraScores:
         ]
 
     def result(self) -> dict[str, Any]:
-        """Return the scores by name, and each frame's in ``timeline``."""
+        """Return the camera's scores by name, with each frame's scores in ``timeline``."""
         return {
             **_result([self]),
             'labelled': self.labelled,
@@ -224,13 +232,15 @@ class CameraScores:
 @dataclass
 class DriveScores:
     """
-    What came out of one recording.
+    The scores of one recording.
 
-    :param bag: its path.
-    :param error: why not all of it could be scored; empty if it was.
-    :param left_out: topics that could not be copied, as their types are not defined anywhere.
-    :param seconds: that the whole work took.
-    :param reference_ms: times of the reference run meanwhile.
+    :param bag: the recording's path.
+    :param error: why not all of it could be scored; empty if all of it was.
+    :param left_out: topics that could not be copied, as the definitions of their types are
+        unknown.
+    :param seconds: how long the whole replay took.
+    :param reference_ms: the times of a fixed reference computation that ran during the replay,
+        which show how fast the machine was.
     """
 
     bag: str
@@ -242,7 +252,7 @@ class DriveScores:
 
 
 def result(drives: Sequence[DriveScores]) -> dict[str, Any]:
-    """Return the scores of all drives together, and of each in ``drives``."""
+    """Return the scores of all drives together, with each drive's own in ``drives``."""
     cameras = [camera for drive in drives for camera in drive.cameras]
     network = sum(sum(camera.latency_ms) for camera in cameras) / 1e3
     times = [ms for drive in drives for ms in drive.reference_ms]
@@ -263,16 +273,16 @@ def result(drives: Sequence[DriveScores]) -> dict[str, Any]:
 
 
 def _result(cameras: Sequence[CameraScores]) -> dict[str, Any]:
-    """Return the scores of some cameras' frames together; None of what was not measured."""
+    """Return the scores of all frames of these cameras; None for values not measured."""
     latencies = [ms for camera in cameras for ms in camera.latency_ms]
     compared = sum(camera.compared for camera in cameras)
     labels = cameras[0].labels.names if cameras else ()
-    seen = [camera for camera in cameras if camera.labelled]
-    scored = seen[0].common.labels.names if seen else ()
-    # Figures in different classes are no figure together.
-    labelled = bool(seen) and all(camera.common.labels.names == scored for camera in seen)
+    with_truth = [camera for camera in cameras if camera.labelled]
+    scored = with_truth[0].common.labels.names if with_truth else ()
+    # Scores in different class lists cannot be combined.
+    labelled = bool(with_truth) and all(c.common.labels.names == scored for c in with_truth)
     matrix = ConfusionMatrix(len(scored))
-    for camera in seen if labelled else ():
+    for camera in with_truth if labelled else ():
         matrix.counts += camera.matrix.counts
     shares = [share for camera in cameras for share in camera.shares]
     mean_share = np.stack(shares).mean(0, dtype=np.float64) if shares else np.zeros(0)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a drive's report that show one camera, or several as one."""
+"""The sections of a drive report that show one camera, or several cameras together."""
 
 from __future__ import annotations
 
@@ -14,28 +14,46 @@ from ..images.labels import LabelSet
 from ..images.overlay import colorize, overlay
 from ..metrics.confusion_matrix import ConfusionMatrix
 from ..metrics.latency import percentiles
-from ..reports.dataset_report import confusions, error_map
-from ..reports.page import Figure, legend, Link, number, picture, plot, Section, SPACE
-from ..reports.plots import confusion_plot, iou_plot, latency_plot
+from ..reports.page import (
+    Figure,
+    legend,
+    Link,
+    number,
+    picture,
+    plot,
+    quantity,
+    Section,
+    SPACE,
+    table_section,
+)
+from ..reports.plots import latency_plot
+from ..reports.sections import (
+    classes_section,
+    confusion_sections,
+    error_map,
+    ERRORS,
+    labelled_figures,
+)
 from .drive_plots import CLASSES, frames_a_point, in_view, MEASURES, share_plot, timeline_plot
 from .drive_scores import CameraScores, LOW_CONFIDENCE, SHOWN, Stretch, WorstFrame
 
 STRETCHES = 30
-"""Stretches of low confidence that are shown, the longest ones."""
+"""The most stretches of low confidence that are shown; with more, only the longest."""
 
 FLEET_SHOWN = 6
-"""Worst frames of a fleet that are shown of each kind."""
+"""The number of worst frames that a report of many cameras shows for each measure."""
 
 BUDGETS = ((33, '30 frames a second'), (66, '15 frames a second'))
-"""Milliseconds that a frame may take for a camera's usual rates."""
+"""The milliseconds that a frame may take at the usual frame rates of cameras."""
 
 
 class ReportedCamera(NamedTuple):
     """
-    A camera of a drive.
+    A camera of a drive, as the report shows it.
 
-    :param name: drive and topic, as far as they tell it from the others.
-    :param anchor: prefix of its anchors.
+    :param name: the drive and topic, each only if needed to distinguish the camera.
+    :param anchor: the prefix of the camera's anchors in the page.
+    :param scores: the scores of the camera's frames.
     """
 
     name: str
@@ -45,9 +63,9 @@ class ReportedCamera(NamedTuple):
 
 def camera_sections(camera: ReportedCamera, labels: LabelSet, level: int) -> list[Section]:
     """
-    Return all that is to be said of one camera that has frames.
+    Return all sections on one camera, which has at least one frame.
 
-    :param level: of the headings.
+    :param level: the level of the sections' headings.
     """
     scores = camera.scores
     stretches = sorted(scores.low_confidence(), key=lambda s: s.first - s.last)
@@ -106,7 +124,7 @@ def _stretch_section(
     if total > len(stretches):
         text += f' Of {total} stretches, the {len(stretches)} longest.'
     head = ('from', 'to', 'frames', 'mean confidence')
-    return [Section('Where was the network unsure?', text, table=rows, head=head, level=level)]
+    return [table_section('Where was the network unsure?', [head, *rows], text, level)]
 
 
 def _share_section(scores: CameraScores, labels: LabelSet, level: int) -> Section:
@@ -124,7 +142,7 @@ def _share_section(scores: CameraScores, labels: LabelSet, level: int) -> Sectio
 WORST = {
     'miou': (
         'Which frames were seen worst?',
-        'By their own mean IoU. Errors are red; black is what the ground truth leaves out.',
+        f'By their own mean IoU. {ERRORS}',
     ),
     'confidence': (
         'Which frames was the network least sure of?',
@@ -141,9 +159,9 @@ def worst_sections(
     cameras: Sequence[ReportedCamera], labels: LabelSet, level: int, linked: bool
 ) -> list[Section]:
     """
-    Return the worst frames of each kind, of all these cameras together.
+    Return sections with the worst frames of all these cameras, one for each measure.
 
-    :param linked: whether there is a time line that knows them.
+    :param linked: whether the frames are linked with their markers on a time line.
     """
     sections = []
     for measure, (title, text) in WORST.items():
@@ -181,34 +199,34 @@ def worst_sections(
 
 def _frame_figures(frame: WorstFrame, labels: LabelSet, truth: bool) -> list[Figure]:
     """
-    Return what belongs beside a frame's image.
+    Return the pictures beside a frame's image.
 
-    :param truth: whether there is a column for ground truth, be it empty.
+    :param truth: whether the page has columns for ground truth, which may be empty here.
     """
     if not truth:
         laid_over = overlay(frame.image, frame.predicted, labels.palette)
         return [picture(laid_over, 'prediction, laid over')]
-    predicted = picture(colorize(frame.predicted, labels.palette), 'prediction')
     if frame.truth is None:
+        predicted = picture(colorize(frame.predicted, labels.palette), 'prediction')
         return [predicted, Figure(), Figure()]
     folded = (cv2.LUT(ids, frame.common.predicted) for ids in (frame.truth, frame.predicted))
-    return [
-        predicted,
-        picture(colorize(frame.truth, labels.palette), 'ground truth'),
-        picture(error_map(frame.image, *folded), 'errors'),
-    ]
+    errors = error_map(frame.image, *folded)
+    return labelled_figures(frame.predicted, frame.truth, labels.palette, errors)
 
 
 def _seconds(seconds: float) -> str:
-    """Return them as text that no line breaks."""
-    return f'{seconds:.1f}{SPACE}s'
+    return quantity(seconds, '.1f', 's')
 
 
 # Classes and latency, of one camera or of all
 
 
 def class_sections(cameras: Sequence[CameraScores], labels: LabelSet, level: int) -> list[Section]:
-    """Return which classes these cameras see well; nothing without labels of one class list."""
+    """
+    Return sections on the IoU of classes and their confusions.
+
+    There are none without ground truth, or if the cameras are scored in different class lists.
+    """
     scored = [camera for camera in cameras if camera.labelled]
     if len({camera.common.labels.names for camera in scored}) != 1:
         return []
@@ -218,29 +236,18 @@ def class_sections(cameras: Sequence[CameraScores], labels: LabelSet, level: int
         matrix.counts += camera.matrix.counts
     iou = dict(zip(labels.names, matrix.iou().tolist()))
     return [
-        Section(
-            'Which classes are seen well?',
+        classes_section(
             'Intersection over union (IoU) of all labelled pixels; 1 is perfect.',
-            [plot(iou_plot(iou, labels), 'IoU of each class')],
+            iou,
+            labels,
             level=level,
         ),
-        Section(
-            'What is taken for what?',
-            "Each row: where a class's pixels went, in percent of them.",
-            [plot(confusion_plot(matrix.counts, labels), 'confusions of classes')],
-            level=level,
-        ),
-        Section(
-            'The most frequent confusions',
-            head=('is', 'is taken for', 'of its pixels', 'of all errors', 'pixels'),
-            table=confusions(matrix.counts, labels),
-            level=level,
-        ),
+        *confusion_sections(matrix.counts, labels, level),
     ]
 
 
 def latency_sections(cameras: Sequence[CameraScores], level: int) -> list[Section]:
-    """Return how long frames took, of these cameras together; one of them has frames."""
+    """Return a section on the latency of all these cameras' frames, of which there are some."""
     times = np.array([ms for camera in cameras for ms in camera.latency_ms])
     marks = {name: ms for name, ms in percentiles(times.tolist()).items() if ms is not None}
     shares = [f'{np.mean(times <= ms):.1%} within {ms} ms ({rate})' for ms, rate in BUDGETS]

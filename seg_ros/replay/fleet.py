@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many recordings: finding them, and sharing them among processes and machines."""
+"""Replaying many recordings: finding them and sharing them among processes and machines."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .offline import replay, ReplaySettings
 Job = tuple[Path, ReplaySettings]
 
 _segmenter: Segmenter | None = None
-"""Of a worker process, which loads it once."""
+"""The network of a worker process, which loads it once."""
 
 _stopped = False
-"""Whether a worker process was told to end."""
+"""Whether this worker process was told to end."""
 
 
 def find_bags(paths: Sequence[str]) -> list[Path]:
     """
-    Return the bags that paths stand for.
+    Return the bags that these paths lead to.
 
-    :param paths: of bags, of folders of bags, or of text files with the path of one a line,
-        relative to the file; a line that starts with # is none.
-    :raises ValueError: a folder or a list has none, or a bag comes twice.
+    :param paths: paths of bags, of folders of bags, or of text files that list one bag's path on
+        each line, relative to the text file; lines that start with # are comments.
+    :raises ValueError: a folder or a text file has no bags, or a bag occurs twice.
     """
     bags = [bag for path in map(Path, paths) for bag in _bags_of(path)]
     twice = {bag.resolve() for bag in bags if [b.resolve() for b in bags].count(bag.resolve()) > 1}
@@ -76,13 +76,14 @@ def replay_all(
     make: Callable[[], Segmenter], jobs: Sequence[Job], processes: int = 1
 ) -> list[DriveScores]:
     """
-    Replay recordings, those of this process's share where torchrun started several.
+    Replay recordings; if torchrun started several processes, each replays its share.
 
-    One that fails is named in its result, and the others go on.
+    A recording that fails has its error in its scores, and the others go on.
 
-    :param make: loads the network; called in each process.
-    :param processes: that share the work on this machine.
-    :returns: the scores of all of them, in their order, in every process.
+    :param make: a function that loads the network; called in each process.
+    :param jobs: the recordings, each with its settings.
+    :param processes: the number of processes that share the work on this machine.
+    :returns: the scores of all recordings, in the order of the jobs, in every process.
     """
     mine = range(rank(), len(jobs), world_size())
     if processes == 1:
@@ -97,10 +98,10 @@ def replay_all(
 def _shared(
     jobs: Sequence[Job], make: Callable[[], Segmenter], processes: int
 ) -> list[DriveScores]:
-    """Share jobs among processes; one whose process is killed is named in its result."""
+    """Share jobs among processes; a job whose process is killed has the error in its scores."""
     scores = _pooled(jobs, make, min(processes, len(jobs)))
     for i, (path, settings) in enumerate(jobs):
-        if scores[i] is None:  # it or one beside it was killed; alone it will show
+        if scores[i] is None:  # this job or one beside it was killed: run it alone to find out
             scores[i] = _pooled([(path, settings)], make, 1)[0]
         reason = 'expected to finish; found its process killed. Is there enough memory?'
         scores[i] = scores[i] or DriveScores(str(path), error=f'{path}: {reason}')
@@ -110,10 +111,10 @@ def _shared(
 def _pooled(
     jobs: Sequence[Job], make: Callable[[], Segmenter], processes: int
 ) -> list[DriveScores | None]:
-    """Run jobs in a pool of processes; None of those that are lost as one is killed."""
+    """Run jobs in a pool of processes; return None for jobs lost because one was killed."""
     pool = ProcessPoolExecutor(
         processes,
-        # A fork would inherit PyTorch's threads, but not their running.
+        # A forked process would believe that it has PyTorch's threads, which do not run in it.
         mp_context=multiprocessing.get_context('spawn'),
         initializer=_start,
         initargs=(make, max(1, (os.cpu_count() or 1) // processes)),
@@ -127,7 +128,7 @@ def _pooled(
             except BrokenProcessPool:
                 scores.append(None)
     except KeyboardInterrupt:
-        # Ctrl-C reaches all processes of a terminal, another's signal this one alone.
+        # Ctrl-C in a terminal reaches all processes, but a signal from elsewhere only this one.
         for process in multiprocessing.active_children():
             os.kill(process.pid or 0, signal.SIGINT)
         raise
@@ -141,7 +142,7 @@ def _start(make: Callable[[], Segmenter], threads: int) -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         global _stopped
-        if not _stopped:  # a second one would disturb the tidying up after the first
+        if not _stopped:  # a second signal would disturb the cleanup after the first
             _stopped = True
             raise KeyboardInterrupt
 
@@ -163,5 +164,5 @@ def _tolerant(segmenter: Segmenter, job: Job) -> DriveScores:
         return replay(segmenter, path, settings)
     except (OSError, ValueError) as error:
         return DriveScores(str(path), error=str(error))
-    except Exception as error:  # of OpenCV, of CUDA: no reason to lose the other drives
+    except Exception as error:  # such as OpenCV's or CUDA's; the other drives must go on
         return DriveScores(str(path), error=f'{path}: {type(error).__name__}: {error}')

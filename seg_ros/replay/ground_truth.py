@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground truth of a recording's images: from a folder, or from a topic."""
+"""The ground truth of a recording's images, read from a folder or from a topic."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..images.image_file import Image, images_in
 from ..images.labels import CAMVID, LabelSet
 
 KEPT_BYTES = 2**28
-"""Of labels that were recorded before their images, or have none."""
+"""The most bytes of label images to keep that were recorded before their images, or have none."""
 
 
 class TruthError(ValueError):
-    """Ground truth that does not fit the images; the message names topic or file."""
+    """The ground truth does not fit the images; the message names the topic or file."""
 
 
 def truth_ids(bag: Bag, name: str, labels: LabelSet) -> tuple[IdTable, CommonClasses]:
     """
-    Return the ids of a recording's ground truth, and the classes that a network is scored in.
+    Return the ids of a recording's ground truth, and the classes in which a network is scored.
 
-    :param name: of the ids, a key of :data:`..datasets.catalog.LABEL_IDS` or ``train``; or
-        ``auto``, which is what the recording notes, else CamVid's for a network of CamVid's
-        classes, and the network's own for any other.
+    :param name: the name of the ids, a key of :data:`..datasets.catalog.LABEL_IDS` or ``train``;
+        or ``auto``, which means those that the recording notes, else CamVid's for a network with
+        CamVid's classes, and the network's own for any other.
     :param labels: the network's classes.
-    :raises DatasetError: nothing is known of how the two class lists belong together.
+    :raises DatasetError: no mapping between the two class lists is known.
     """
     if name == 'auto':
         usual = 'camvid' if labels.names == CAMVID.names else 'train'
@@ -44,10 +44,11 @@ def read_truth(
     path: str | Path, topic: str, labels: LabelSet
 ) -> tuple[Iterator[tuple[int, Image]], CommonClasses]:
     """
-    Return stamp in ns and train ids of each label image, and the classes to score a network in.
+    Return a topic's label images, and the classes in which a network is scored.
 
     :param labels: the network's classes.
-    :raises ValueError: as :func:`truth_ids`; or, while they are read, an id is unknown.
+    :returns: (stamp in ns, train ids) of each label image as an iterator, and the classes.
+    :raises ValueError: as :func:`truth_ids`; or, while the images are read, an id is unknown.
     """
     with Bag(path) as bag:
         table, common = truth_ids(bag, 'auto', labels)
@@ -60,10 +61,10 @@ def read_truth(
 
 class Truth(Protocol):
     """
-    The labels of one camera's images.
+    The ground truth of one camera's images.
 
-    :param name: of the folder or topic.
-    :param unmatched: labels that no image has asked for so far.
+    :param name: the name of the folder or topic.
+    :param unmatched: the number of label images that no image has asked for so far.
     """
 
     @property
@@ -76,25 +77,26 @@ class Truth(Protocol):
         """
         Return the labels of an image.
 
-        :param index: of the image, counted from the camera's first.
-        :param stamp: of its header, in nanoseconds.
-        :returns: train ids, 255 ignored, (H, W); None if it has none.
-        :raises ValueError: they are no labels, or hold an unknown id.
+        :param index: the image's index, counted from the camera's first image.
+        :param stamp: the image's header stamp in nanoseconds.
+        :returns: train ids, 255 ignored, (H, W); None if the image has no labels.
+        :raises ValueError: the file or message does not hold labels, or an id is unknown.
         """
         ...
 
 
 class LabelFolder:
     """
-    Label files for the images of one topic.
+    A folder of label files (PNG) for the images of one topic.
 
-    Files whose names are stamps in nanoseconds belong to the images of these stamps; others, in
-    the order of their names or numbers, to the images in theirs.
+    Files whose names are stamps in nanoseconds belong to the images with these stamps. Other
+    files are sorted by number or name, and belong to the images in recorded order.
 
-    :param images: how many there are; at least so many if the recording is damaged.
-    :param ids: of the files.
-    :raises TruthError: there are no PNGs, or their names are no stamps and they are not as many
-        as the images.
+    :param images: the number of images; at least that many if the recording is damaged.
+    :param ids: the conversion of the files' ids to train ids.
+    :param damaged: whether the recording is damaged.
+    :raises TruthError: there are no PNGs; or their names are not stamps, and there are not as
+        many files as images.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class LabelFolder:
         numbered = all(path.stem.isdecimal() for path in files)
         if numbered:
             files.sort(key=lambda path: int(path.stem))
-        # The tenth digit of a stamp is its whole seconds.
+        # A stamp in nanoseconds has more than nine digits; shorter numbers count the images.
         by_stamp = numbered and any(len(path.stem) > 9 for path in files)
         if not files or (not by_stamp and (len(files) != images and not damaged)):
             raise TruthError(
@@ -118,7 +120,7 @@ class LabelFolder:
 
     @property
     def unmatched(self) -> int:
-        """Return how many files no image has asked for so far."""
+        """Return the number of files that no image has asked for so far."""
         return len(self._files)
 
     def labels(self, index: int, stamp: int) -> Image | None:
@@ -129,12 +131,13 @@ class LabelFolder:
 
 class LabelTopic:
     """
-    Labels on a topic of the recording, for the images of the same stamps, whenever recorded.
+    A recorded topic of label images, which belong to the images with the same stamps.
 
-    They are read beside the images, and kept from where they come to where they are asked for.
+    Label images may be recorded before or after their images: they are read from a bag of their
+    own while the images are read, and kept until their images ask for them.
 
-    :param bag: open for this alone.
-    :param ids: of the labels.
+    :param bag: a bag that is open for this topic alone.
+    :param ids: the conversion of the recorded ids to train ids.
     """
 
     def __init__(self, bag: Bag, topic: str, ids: IdTable) -> None:
@@ -146,7 +149,7 @@ class LabelTopic:
 
     @property
     def unmatched(self) -> int:
-        """Return how many labels no image has asked for so far."""
+        """Return the number of label images that no image has asked for so far."""
         return len(self._coming) + len(self._kept) + self._given_up
 
     def labels(self, index: int, stamp: int) -> Image | None:

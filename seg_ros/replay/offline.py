@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Every frame of a recording through a network: in order, without DDS, the same result every time.
+Replaying a recording: every frame goes through a network in order, without DDS, reproducibly.
 
-A thread reads and decodes ahead of the network. Another one scores, draws and writes behind it,
-where the network runs on a GPU.
+One thread reads and decodes frames ahead of the network. If the network runs on a GPU, another
+thread scores, draws and writes the frames behind it.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from .drive_scores import CameraScores, DriveScores, FrameScores
 from .ground_truth import LabelFolder, LabelTopic, Truth, truth_ids, TruthError
 
 AHEAD = 4
-"""Frames that wait before the network, and, of a GPU, as many behind it."""
+"""The number of frames that wait before the network, and on a GPU as many behind it."""
 
 REFERENCE_EVERY, REFERENCE_FIRST = 25, 3
-"""Frames between two runs of the reference, in the end and among the first 30 frames."""
+"""Frames between two runs of the reference computation: later, and within the first 30 frames."""
 
 NAMED = 5
-"""Images that cannot be read of which the result says why."""
+"""The most unreadable images whose errors the result lists."""
 
 COPIES = 16
-"""Messages that are copied at once where no image comes between."""
+"""The most messages that are copied in one step if no image comes between them."""
 
 T = TypeVar('T')
 
 
 class _Step(NamedTuple):
-    """The messages to copy up to a frame, and the frame."""
+    """The messages to copy up to and including a frame's, and the frame, if there is one."""
 
     copies: list[Message]
     frame: RecordedFrame | None
 
 
 class _Answer(NamedTuple):
-    """What a step became; ``ms`` is the network's time."""
+    """A step and its segmentation; ``ms`` is the network's time in milliseconds."""
 
     copies: list[Message]
     frame: RecordedFrame | None = None
@@ -67,15 +67,15 @@ class _Answer(NamedTuple):
 @dataclass(frozen=True)
 class ReplaySettings:
     """
-    What to replay of a recording, and what to make of it.
+    Which topics of a recording to replay, and which outputs to write.
 
-    :param topics: of the images; empty where there is only one.
-    :param labels: for each of them the topic or the folder of its ground truth; or empty.
-    :param ids: of that ground truth, as :func:`.ground_truth.truth_ids` names them.
-    :param outputs: what to write.
-    :param confidence_threshold: a pixel less probable than this is 255.
+    :param topics: the image topics; empty if the recording has only one.
+    :param labels: the topic or folder of each image topic's ground truth; empty for none.
+    :param ids: the name of that ground truth's ids, see :func:`.ground_truth.truth_ids`.
+    :param outputs: the outputs to write.
+    :param confidence_threshold: pixels whose winning class is less probable become 255.
     :param pictures: whether to keep the worst frames.
-    :param progress: whether to show a bar.
+    :param progress: whether to show a progress bar.
     """
 
     topics: Sequence[str]
@@ -91,12 +91,12 @@ def replay(segmenter: Segmenter, path: str | Path, settings: ReplaySettings) -> 
     """
     Segment and score every frame of a recording.
 
-    A recording that breaks off, or a frame that cannot be read, costs only what is damaged:
-    the result's ``error`` says so, and what was asked for is written whole.
+    If a recording breaks off or a frame cannot be read, all other frames are still scored and
+    written; the result's ``error`` says what was lost.
 
-    :raises ValueError: not one frame can be read, a topic or the ground truth does not fit, or an
+    :raises ValueError: no frame can be read, a topic or the ground truth does not fit, or an
         output's name is taken.
-    :raises OSError: something cannot be written.
+    :raises OSError: an output cannot be written.
     """
     start, drive = perf_counter(), DriveScores(str(path))
     with ExitStack() as stack:
@@ -114,10 +114,10 @@ def replay(segmenter: Segmenter, path: str | Path, settings: ReplaySettings) -> 
                 outputs.write(answer.frame, answer.segmentation, scores)
                 bar.update()
 
-        # Closed before the bag is, should anything fail: a thread still reads from it.
+        # If anything fails, this is closed before the bag, from which its thread still reads.
         steps = stack.enter_context(closing(_ahead(_steps(bag, cameras, settings))))
         answers = _answers(segmenter, steps, settings, drive.reference_ms)
-        if segmenter.device == 'cpu':  # which the network keeps busy as it is
+        if segmenter.device == 'cpu':  # the network keeps all cores busy: no thread would help
             for answer in answers:
                 finish(answer)
         else:
@@ -137,7 +137,7 @@ def _answers(
     settings: ReplaySettings,
     reference_ms: list[float],
 ) -> Iterator[_Answer]:
-    """Run the network on each frame, and the reference now and then."""
+    """Run the network on each frame, and the reference computation now and then."""
     reference, sizes, frames = Reference(segmenter.device), set(), 0
     for copies, frame in steps:
         if frame is None:
@@ -160,7 +160,7 @@ def _answers(
 
 
 def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """Yield items that a thread makes ahead of their use."""
+    """Yield items that a thread makes ahead of time."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
         coming = deque(thread.submit(next, items, end) for _ in range(AHEAD))
@@ -170,7 +170,7 @@ def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
 
 def _behind(work: Callable[[T], None], items: Iterable[T]) -> None:
-    """Do the work on each item in a thread, while the next ones are made."""
+    """Call ``work`` with each item in a thread, while the next items are made."""
     with ThreadPoolExecutor(1) as thread:
         pending: deque[Future[None]] = deque()
         for item in items:
@@ -182,7 +182,7 @@ def _behind(work: Callable[[T], None], items: Iterable[T]) -> None:
 
 
 def _troubles(bag: Bag, cameras: Sequence[CameraScores]) -> str:
-    """Say what was lost, or nothing."""
+    """Return a description of what was lost, empty if nothing was."""
     troubles = [bag.damage] if bag.damage else []
     for camera in cameras:
         if camera.failed:
@@ -199,7 +199,9 @@ class _Camera:
     """
     A camera of a replay: its ground truth and its scores.
 
-    :param ids: the network's id that stands for each of the ground truth, uint8 (256,).
+    :param scores: the scores, to which each frame is added.
+    :param truth: the ground truth, None if there is none.
+    :param ids: the network's id for each id of the ground truth, uint8 (256,).
     """
 
     def __init__(self, scores: CameraScores, truth: Truth | None, ids: Image) -> None:
@@ -207,7 +209,7 @@ class _Camera:
         self._flicker = Flicker()
 
     def read(self, bag: Bag, message: Message) -> RecordedFrame | None:
-        """Decode an image and its ground truth; None, and a note of it, if that cannot be."""
+        """Decode an image and its ground truth; if the image is unreadable, count it: None."""
         index = self.scores.frames_in
         self.scores.frames_in += 1
         try:
@@ -229,7 +231,7 @@ class _Camera:
         return RecordedFrame(message.topic, stamp, frame_id, message.time, image, truth)
 
     def add(self, answer: _Answer, pictures: bool) -> FrameScores:
-        """Score a frame; return its scores."""
+        """Score a frame and return its scores; ``pictures`` as in :class:`ReplaySettings`."""
         frame, segmentation = answer.frame, answer.segmentation
         assert frame is not None and segmentation is not None
         labels = segmentation.labels
@@ -242,9 +244,9 @@ class _Camera:
 
     def finished(self) -> CameraScores:
         """
-        Return the scores.
+        Return the camera's scores after its last frame.
 
-        :raises TruthError: no image had the stamp of a label.
+        :raises TruthError: there is ground truth, but no image has its stamps.
         """
         scores, truth = self.scores, self.truth
         if truth is not None:
@@ -262,9 +264,9 @@ def _cameras(
     bag: Bag, labels: LabelSet, settings: ReplaySettings, stack: ExitStack
 ) -> dict[str, _Camera]:
     """
-    Return the cameras by topic. Errors as :func:`replay`'s.
+    Return the cameras by topic; errors as for :func:`replay`.
 
-    :param stack: closes what is opened here.
+    :param stack: closes the bags that are opened here.
     """
     topics = bag.image_topics(settings.topics)
     sources = settings.labels or [''] * len(topics)
@@ -292,7 +294,7 @@ def _cameras(
 
 
 def _steps(bag: Bag, cameras: dict[str, _Camera], settings: ReplaySettings) -> Iterator[_Step]:
-    """Yield the frames in their order, decoded, and with them all messages if these are wanted."""
+    """Yield the decoded frames in order, with the messages to copy if a bag is written."""
     everything = settings.outputs.out is not None
     copies: list[Message] = []
     for message in bag.messages(None if everything else list(cameras)):

@@ -1,28 +1,32 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A study's result as text and as a Markdown table, the paper's figures beside ours."""
+"""A study's result as text and as a Markdown table, with the paper's figures beside ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..reports.page import number
+from ..reports.page import number, size_text
 from ..reports.text_table import as_markdown
 
 Result = Mapping[str, Any]
+"""The result of a study, see :func:`seg_ros.studies.study.run_study`."""
+
 Line = tuple[str, ...]
+"""The cells of a table's row."""
 
 NONE = number(None)
+"""The text of a figure that does not exist."""
 
 
 def as_page(found: Result) -> str:
-    """Return a result as a part of a Markdown page: how it was made, and the table."""
+    """Return a result as a part of a Markdown page: its explanation and its table."""
     return '\n\n'.join([*explained(found), as_markdown(table(found))]) + '\n'
 
 
 def explained(found: Result) -> list[str]:
-    """Return what the figures are, paragraph by paragraph."""
+    """Return the explanation of a result's figures as a list of paragraphs."""
     told = [f"The paper's figures: {found['paper']}."]
     told += [_schedule(found)] if 'schedule' in found else []
     told += [_timing(found)] if found['timing'] else []
@@ -39,7 +43,7 @@ def _schedule(found: Result) -> str:
     train, val = recipe['splits']
     told = [
         f'Each row is trained alike: {recipe["epochs"]} epochs of {found["dataset"]} {train}, '
-        f'{recipe["batch"]} crops of {size_of(recipe["crop"])} a step from images scaled to '
+        f'{recipe["batch"]} crops of {size_text(recipe["crop"])} a step from images scaled to '
         f'{" to ".join(map(str, found["scales"]))} times that, {recipe["optimizer"]} at '
         f'{recipe["learning_rate"]:g}, {recipe["precision"]}.'
     ]
@@ -50,7 +54,7 @@ def _schedule(found: Result) -> str:
             'the rate.'
         )
     told.append(
-        f'mIoU is that on {val}, which the network sees at {size_of(recipe["input_size"])}'
+        f'mIoU is that on {val}, which the network sees at {size_text(recipe["input_size"])}'
     )
     if seeds > 1:
         told[-1] += (
@@ -75,7 +79,7 @@ def _timing(found: Result) -> str:
         else 'Time is the median of each stage, run eagerly and waited for, the rows by turns'
     )
     told += (
-        f': {size_of(found["size"])}, {timing["backend"]}, {timing["precision"]}, {where}. In '
+        f': {size_text(found["size"])}, {timing["backend"]}, {timing["precision"]}, {where}. In '
         'brackets: as a part of the slowest row.'
     )
     if any(row.get('memory_mb') for row in found['rows']):
@@ -85,7 +89,7 @@ def _timing(found: Result) -> str:
 
 
 def table(found: Result) -> list[Line]:
-    """Return a result as lines of a table, of which the first is the heading."""
+    """Return a result as the lines of a table, the heading first."""
     rows = found['rows']
     columns = {'': [row['label'] for row in rows]}
     if 'schedule' in found:
@@ -96,7 +100,7 @@ def table(found: Result) -> list[Line]:
         'paper: ms': parts([row['paper'].get('ms') for row in rows], '.0f'),
         'MB': [number(row.get('memory_mb'), '.0f') for row in rows],
         'paper: MB': [number(row['paper'].get('memory_mb'), '.0f') for row in rows],
-        f'GMAC at {size_of(found["size"])}': [number(row['gmac'], '.1f') for row in rows],
+        f'GMAC at {size_text(found["size"])}': [number(row['gmac'], '.1f') for row in rows],
     }
     if 'schedule' in found:
         columns['parameters, M'] = [number(row['parameters'] / 1e6, '.2f') for row in rows]
@@ -107,22 +111,17 @@ def table(found: Result) -> list[Line]:
 
 
 def stages_of(found: Result) -> list[str]:
-    """Return the stages that the rows of a time budget have; of another study none."""
+    """Return the names of the stages in the rows of a time budget; empty for other studies."""
     return list(dict.fromkeys(stage for row in found['rows'] for stage in row.get('stages', ())))
 
 
 def parts(values: Sequence[float | None], form: str) -> list[str]:
-    """Return figures, each with the part that it is of the largest."""
+    """Return figures as text, each with its share of the largest one in brackets."""
     largest = max((value for value in values if value is not None), default=0)
     return [
         NONE if value is None else f'{number(value, form)} ({value / largest:.2f})'
         for value in values
     ]
-
-
-def size_of(size: Sequence[int]) -> str:
-    """Return (height, width) as WIDTHxHEIGHT."""
-    return 'x'.join(str(side) for side in reversed(size))
 
 
 def _miou(row: Result) -> str:

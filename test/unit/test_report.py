@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is on the reports' pages."""
+"""The content of the reports' pages."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_drive_page_says_the_scores(drive) -> None:
     (front, rear) = drive.source.split('>/rear/image_raw</h2>')
     total, front = front.split('>/front/image_raw</h2>')
     facts = Page(front).facts
-    # By hand: road 1, car 0, sky (180 - 6) / 180 rows of the six labelled frames.
+    # IoU by hand: road 1, car 0, sky (180 - 6) / 180 rows of the six labelled frames.
     assert facts == {
         'mean IoU': '0.656',
         'pixel accuracy': '98.3%',
@@ -151,7 +151,7 @@ def test_worst_frames_link_into_the_time_line_and_back(drive) -> None:
     assert front.worst('miou')[0].place == 8
     assert front.worst('confidence')[0].place == 5
     assert len(front.worst('miou')) == 4
-    # The image, and what belongs to it: prediction, ground truth, errors; or the overlay.
+    # Each frame has its image, and prediction, ground truth and errors; or only an overlay.
     pictures = sum(
         2 + 2 * (frame.truth is not None)
         for measure in ('miou', 'confidence', 'flicker')
@@ -173,7 +173,7 @@ def test_page_has_the_colours_that_were_asked_for(tmp_path) -> None:
         tmp_path / 'a.html', 'a', '', [DriveScores('/a', '', [camera()])], labels, []
     )
     source = (tmp_path / 'a.html').read_text()
-    # Legends have rgb(), plots hexadecimal digits: of areas, of bars.
+    # Colours are rgb() in legends, and hexadecimal in plots (areas and bars).
     assert 'rgb(1, 2, 3)' in source and source.count('#010203') > 2
     assert 'rgb(128, 64, 128)' not in source and '#804080' not in source
 

@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A drive that is played to a running node, and what comes back."""
+"""Playing a drive to a running node, and scoring what the node publishes."""

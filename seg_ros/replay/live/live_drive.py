@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag that is played to a running node will bring, and what became of it."""
+"""The images of a bag that is played to a running node, matched with the node's masks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from .bag_clock import BagClock
 from .live_evaluation import Answers, LiveEvaluation
 
 UNANSWERED_NS = 10**9
-"""An image played this shortly before an interruption may still have got its mask."""
+"""Images played less than this many ns before an interruption do not count as dropped."""
 
 
 class Drive(NamedTuple):
     """
-    The images that a bag has.
+    The images of one of a bag's topics.
 
-    :param stamps: of their headers, as ``recorded`` in nanoseconds and in its order.
-    :param topics: to play for the node: the images' first, then their camera_info if there is one.
+    :param stamps: the header stamps in nanoseconds, in the order of recording.
+    :param recorded: the recording times in nanoseconds, in the same order.
+    :param topics: the topics to play: that of the images, then their camera_info if there is one.
     """
 
     stamps: list[int]
@@ -30,12 +31,12 @@ class Drive(NamedTuple):
 
 def read_drive(path: str | Path, topic: str | None = None, labels: str | None = None) -> Drive:
     """
-    Read what a bag has of the images to come.
+    Read the stamps and recording times of a bag's images.
 
-    :param topic: of the images; may be left out where there is only one.
-    :param labels: topic of their true ids, whose size is checked.
-    :raises ValueError: the bag is damaged, there are no such images or labels, or images share a
-        stamp, by which masks are matched.
+    :param topic: the image topic; may be left out if the bag has only one.
+    :param labels: the topic of the images' ground truth, whose size is checked.
+    :raises ValueError: the bag is damaged, it has no such images or labels, or several images
+        share a stamp, so that masks cannot be matched with them.
     """
     with Bag(path) as bag:
         (topic,) = bag.image_topics([topic] if topic else [])
@@ -74,13 +75,14 @@ def match(
     drive: Drive, evaluation: LiveEvaluation, clock: BagClock, interrupted_at: int | None = None
 ) -> Answers:
     """
-    Return what became of the images that were played while the clock was heard.
+    Match the images that were played while the clock was heard with the masks received.
 
-    :param interrupted_at: when that was cut short, in nanoseconds; masks were still on their way.
+    :param interrupted_at: the real time in nanoseconds of an interruption, after which masks
+        that were on their way were not received; None if there was none.
     """
-    places, moments = clock.played(drive.recorded)
+    places, played = clock.played(drive.recorded)
     stamps = [drive.stamps[place] for place in places]
-    answers = evaluation.answers(stamps, moments.tolist())
+    answers = evaluation.answers(stamps, played.tolist())
     if interrupted_at is None:
         return answers
-    return answers.only(answers.answered | (moments < interrupted_at - UNANSWERED_NS))
+    return answers.only(answers.answered | (played < interrupted_at - UNANSWERED_NS))

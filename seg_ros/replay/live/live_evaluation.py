@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scoring a running node by what a subscriber gets from it."""
+"""Scoring a running node by the masks and overlays that a subscriber receives from it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ...metrics.confusion_matrix import ConfusionMatrix
 from ...metrics.latency import percentiles
 
 SHOWN = 6
-"""Frames that the report shows."""
+"""The number of frames that the report shows."""
 
 EARLY_NS = 20_000_000
-"""A mask may seem to come this long before its image, as moments are estimates."""
+"""How many ns a mask may seem to come before its image, as the times of playing are estimates."""
 
 Times = NDArray[np.int64]
 
 
 class Answers(NamedTuple):
     """
-    What became of the images that were played, in their order.
+    The images that were played, in order, and the arrivals of their masks; each int64 (N).
 
-    :param stamps: of their headers; all three are nanoseconds, int64 (N).
-    :param played: when each was.
-    :param received: when its mask arrived; 0 where none did.
+    :param stamps: the images' header stamps in nanoseconds.
+    :param played: when each image was played, in nanoseconds.
+    :param received: when each image's mask arrived, in nanoseconds; 0 if none did.
     """
 
     stamps: Times
@@ -49,29 +49,30 @@ class Answers(NamedTuple):
 
     @property
     def age_ms(self) -> NDArray[np.float64]:
-        """Return how old each mask was when it came; nan of none."""
+        """Return each mask's age at its arrival in milliseconds; nan for images without one."""
         return np.where(self.answered, (self.received - self.played) / 1e6, np.nan)
 
     def only(self, chosen: NDArray[np.bool_]) -> Answers:
-        """Return some of them."""
+        """Return the images that are true in ``chosen``, (N)."""
         return Answers(*(column[chosen] for column in self))
 
     def gaps(self) -> tuple[Times, Times]:
         """
-        Return begin and end of the times without masks, the first image and the last included.
+        Return the beginnings and ends of the times between masks, in nanoseconds.
 
-        So a node that ends before the drive does leaves a gap, as one that starts too late does.
+        The first image begins the first gap, and the last image ends the last one, so a node
+        that starts too late or ends too early leaves a gap, too.
         """
         if not len(self.played):
             return self.played, self.played
         arrivals = np.sort(self.received[self.answered])
-        moments = np.concatenate([self.played[:1], arrivals])
-        ends = np.concatenate([arrivals, np.maximum(self.played[-1:], moments[-1])])
-        return moments, ends
+        begins = np.concatenate([self.played[:1], arrivals])
+        ends = np.concatenate([arrivals, np.maximum(self.played[-1:], begins[-1])])
+        return begins, ends
 
     def timing(self) -> dict[str, Any]:
         """
-        Return the figures of what a subscriber saw.
+        Return the timing of images and masks as a subscriber saw it.
 
         :returns: ``frames_in``, ``frames_out``, ``dropped``, ``age_ms``, ``rate_hz`` of masks
             while the drive was played, ``played_hz`` of images, ``longest_gap_ms`` between masks.
@@ -93,13 +94,14 @@ class Answers(NamedTuple):
 
 class LiveEvaluation:
     """
-    Collects the masks and overlays of a drive as they arrive.
+    Collects and scores the masks and overlays of a drive as they arrive.
 
-    :param stamps: of the drive's images, in nanoseconds, in their order.
-    :param truth: (stamp, train ids) of labelled images, in their order; empty where there are
-        none. Each is compared with the first mask of its stamp, however often the drive is played.
-    :param common: the classes that a mask and its ground truth are compared in; the network's, if
-        left out.
+    :param labels: the network's classes.
+    :param stamps: the header stamps of the drive's images in nanoseconds, in order.
+    :param truth: (stamp, train ids) of the labelled images, in order; empty if there are none.
+        Each is compared with the first mask of its stamp, however often the drive is played.
+    :param common: the classes in which a mask and its ground truth are compared; the network's,
+        if left out.
     """
 
     def __init__(
@@ -124,11 +126,12 @@ class LiveEvaluation:
 
     def add_mask(self, stamp: int, received: int, mask: Image) -> None:
         """
-        Take a mask.
+        Add a received mask.
 
-        :param stamp: of its header, in nanoseconds.
+        :param stamp: the mask's header stamp in nanoseconds.
         :param received: when it arrived, in nanoseconds of the system clock.
-        :raises ValueError: it and its ground truth differ in size, or either has unknown ids.
+        :param mask: train ids, (H, W).
+        :raises ValueError: the mask and its ground truth differ in size, or an id is unknown.
         """
         self._heard.append(stamp)
         self._received.append(received)
@@ -149,7 +152,7 @@ class LiveEvaluation:
                 shown['ground truth'] = colorize(thumbnail(truth), self.labels.palette)
 
     def add_overlay(self, stamp: int, image: Image) -> None:
-        """Take an overlay, uint8 RGB (H, W, 3)."""
+        """Add a received overlay, uint8 RGB (H, W, 3)."""
         if stamp in self.shown:
             small = thumbnail(image, cv2.INTER_AREA)
             self.shown[stamp] = {'overlay': small, **self.shown[stamp]}
@@ -165,19 +168,20 @@ class LiveEvaluation:
 
     def answers(self, stamps: Sequence[int], played: Sequence[int]) -> Answers:
         """
-        Match the masks with the images they answer.
+        Match the received masks with the images from which the node made them.
 
-        :param stamps: of the images that were played, in their order; again in each round.
-        :param played: when each was, as ``received`` is.
+        :param stamps: the stamps of the images that were played, in order; if the drive was
+            played several times, each stamp occurs as often.
+        :param played: when each image was played, in nanoseconds of the system clock.
         """
-        moments: dict[int, list[int]] = {}
+        times: dict[int, list[int]] = {}
         places: dict[int, list[int]] = {}
-        for i, (stamp, moment) in enumerate(zip(stamps, played)):
-            moments.setdefault(stamp, []).append(moment)
+        for i, (stamp, time) in enumerate(zip(stamps, played)):
+            times.setdefault(stamp, []).append(time)
             places.setdefault(stamp, []).append(i)
         received = np.zeros(len(played), np.int64)
         for stamp, arrival in zip(self._heard, self._received):
-            latest = bisect_right(moments.get(stamp, []), arrival + EARLY_NS) - 1
+            latest = bisect_right(times.get(stamp, []), arrival + EARLY_NS) - 1
             if latest >= 0 and not received[places[stamp][latest]]:
                 received[places[stamp][latest]] = arrival
         return Answers(
@@ -185,7 +189,7 @@ class LiveEvaluation:
         )
 
     def scores(self) -> dict[str, Any]:
-        """Return ``miou`` and ``iou`` by class; None without ground truth."""
+        """Return ``miou`` and each class's ``iou``; None for both without ground truth."""
         iou = dict(zip(self.common.labels.names, self._matrix.iou().tolist()))
         return {
             'miou': self._matrix.miou() if self._has_truth else None,
@@ -194,9 +198,10 @@ class LiveEvaluation:
 
     def result(self, published: Sequence[int]) -> dict[str, Any]:
         """
-        Return ``frames_in``, ``frames_out``, ``latency_ms``, ``miou`` and ``iou`` by class.
+        Return ``frames_in``, ``frames_out``, ``latency_ms``, ``miou`` and each class's ``iou``.
 
-        :param published: when each of the drive's images was, as ``received`` is.
+        :param published: when each of the drive's images was published, in nanoseconds of the
+            system clock.
         """
         timing = self.answers(self.stamps, published).timing()
         return {

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the report of a live node draws: age, rate and gaps over time."""
+"""The plots and the table of a running node's report: masks' age, rate and gaps."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure as Plot
 import numpy as np
 from numpy.typing import NDArray
 
-from ...reports.plots import ACCENT, canvas, FAINT, plain, WRONG
+from ...reports.plots import ACCENT, FAINT, panel, WRONG
 
 POINTS = 3000
-"""Above this many a plot holds them as pixels: as vectors they would make the page slow."""
+"""A plot of more points holds them as pixels, as so many vectors would make the page slow."""
 
 BINS = 120
-"""Steps of the rate at most."""
+"""The most steps of the plot of the rate."""
 
 Times = NDArray[np.int64]
 
@@ -23,12 +23,10 @@ def age_plot(played: Times, age_ms: NDArray[np.float64]) -> Plot:
     """
     Draw the age of each mask over the time when its image was played.
 
-    :param played: in nanoseconds.
-    :param age_ms: nan where no mask came.
+    :param played: when each image was played, in nanoseconds.
+    :param age_ms: the age of each image's mask in milliseconds; nan if no mask came.
     """
-    drawing = canvas(9, 2.8)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(2.8)
     seconds = (played - played[0]) / 1e9
     many = len(played) > POINTS
     dropped = np.isnan(age_ms)
@@ -49,15 +47,14 @@ def age_plot(played: Times, age_ms: NDArray[np.float64]) -> Plot:
 
 def rate_plot(played: Times, received: Times) -> Plot:
     """
-    Draw how many images were played and how many masks came, a second.
+    Draw how many images were played and how many masks came per second.
 
-    :param played: in nanoseconds, as ``received``, which is 0 where no mask came.
+    :param played: when each image was played, in nanoseconds.
+    :param received: when each image's mask came, in nanoseconds; 0 if none came.
     """
-    drawing = canvas(9, 2.4)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(2.4)
     seconds = (played - played[0]) / 1e9
-    # Each step holds several images, or the rate would be one of the steps, not of the images.
+    # Each step must hold several images, or the plot would show the steps, not the rate.
     steps = min(BINS, max(1, len(played) // 5))
     edges = np.linspace(0, max(seconds[-1], 1e-3) * (1 + 1e-9), steps + 1)
     for chosen, name, color in (
@@ -75,10 +72,14 @@ def longest_gaps(
     played: Times, received: Times, begin: Times, end: Times, count: int
 ) -> list[tuple[str, ...]]:
     """
-    Return the longest times without a mask as a table's rows, the longest first.
+    Return the longest times without a mask as the rows of a table, the longest first.
 
-    :param begin: of each gap in nanoseconds, as ``end``, ``played`` and ``received``.
-    :returns: when it began after the first image, how long it was, images dropped in it.
+    :param played: when each image was played, in nanoseconds.
+    :param received: when each image's mask came, in nanoseconds; 0 if none came.
+    :param begin: when each gap began, in nanoseconds.
+    :param end: when each gap ended, in nanoseconds.
+    :param count: the most rows to return.
+    :returns: each gap's begin after the first image, its length, and the images dropped in it.
     """
     rows: list[tuple[str, ...]] = []
     for i in np.argsort(begin - end, kind='stable')[:count]:

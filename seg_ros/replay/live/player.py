@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes recorded messages over DDS, as `ros2 bag play` does where it is installed."""
+"""Publishing recorded messages over DDS, for machines without `ros2 bag play`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rclpy.utilities import try_shutdown
 from rosgraph_msgs.msg import Clock
 
 Message = tuple[str, str, int, bytes]
-"""Topic, type such as ``sensor_msgs/msg/Image``, nanoseconds when recorded, and its CDR bytes."""
+"""Topic, type (such as ``sensor_msgs/msg/Image``), recording time in ns, and CDR bytes."""
 
 CLOCK_PERIOD = 0.025
-"""Seconds between two messages on /clock."""
+"""The most seconds between two messages on /clock."""
 
 SETTLE_SECONDS = 4.0
 """
-How long the other side may need to find us once we have found it: if it missed our first
+How long a subscriber may need to discover us after we have discovered it: if it missed our first
 announcements, Fast DDS repeats them every 3 s.
 """
 
@@ -33,11 +33,11 @@ DRAIN_SECONDS = 5
 """How long subscribers have to acknowledge the last messages."""
 
 PARTING_SECONDS = 0.1
-"""How long the last messages stay for those who acknowledge nothing, such as /clock's."""
+"""How long the player waits at its end for best-effort subscribers, which acknowledge nothing."""
 
 
 class PlayerError(ValueError):
-    """Messages that cannot be published; the message says why."""
+    """The messages cannot be published; the error's text says why."""
 
 
 def play(
@@ -51,20 +51,24 @@ def play(
     on_publish: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, int]:
     """
-    Publish messages in their recorded rhythm.
+    Publish messages at the intervals at which they were recorded.
 
-    A message that is late is published at once, never skipped. Ctrl-C ends it early and cleanly.
+    A late message is published at once and never skipped. Ctrl-C ends the playing early and
+    cleanly.
 
-    :param read: returns the messages in the order of their time; called once to learn the
-        topics, so that all are found before the first message, and once a round.
-    :param rate: how many times faster than recorded.
-    :param loop: start over at the end, until interrupted.
-    :param clock: also publish the recorded time on /clock.
-    :param wait_for_subscribers: seconds to wait at most until every topic has one.
-    :param best_effort: offer that instead of reliable delivery, as many camera drivers do.
-    :param on_publish: called with topic, recorded and real nanoseconds as each message is sent.
-    :returns: how many messages were published on each topic.
-    :raises PlayerError: no messages, a rate that is not positive, or a type not installed here.
+    :param read: returns the messages in time order; called once before the first message to
+        learn all topics, and once for each round of playing.
+    :param rate: how many times faster than recorded to play.
+    :param loop: whether to start over at the end, until interrupted.
+    :param clock: whether to publish the recorded time on /clock.
+    :param wait_for_subscribers: the most seconds to wait until every topic has a subscriber.
+    :param best_effort: whether to publish with best-effort reliability, as many camera drivers
+        do, instead of reliable.
+    :param on_publish: called with the topic, the recording time and the real time, both in
+        nanoseconds, as each message is sent.
+    :returns: the number of messages published on each topic.
+    :raises PlayerError: there are no messages, the rate is not positive, or a message type is not
+        installed.
     """
     if not rate > 0:
         raise PlayerError(f'expected a rate above 0; found {rate}')
@@ -89,7 +93,7 @@ def play(
         while True:
             first = None
             for topic, _, recorded, content in read():
-                if first is None:  # not before, as a bag takes its time to open
+                if first is None:  # the time starts here, as opening a bag may take long
                     start, first = monotonic(), recorded
                 _sleep_until(start + (recorded - first) / 1e9 / rate, recorded, rate, ticks)
                 if on_publish is not None:
@@ -109,7 +113,7 @@ def play(
 
 
 def _message_class(kind: str) -> type:
-    """Return the class of a message type. Errors as :func:`play`'s."""
+    """Return the class of a message type; errors as for :func:`play`."""
     package, _, name = kind.split('/')
     try:
         return getattr(import_module(f'{package}.msg'), name)
@@ -121,7 +125,7 @@ def _message_class(kind: str) -> type:
 
 
 def _wait(publishers: Sequence[Publisher], clock: Sequence[Publisher], seconds: float) -> None:
-    """Return once each publisher is heard, or the time is over; ``clock`` need not be heard."""
+    """Wait until all ``publishers`` (not ``clock``) have subscribers, or the time is over."""
     if seconds <= 0:
         return
 
@@ -131,8 +135,8 @@ def _wait(publishers: Sequence[Publisher], clock: Sequence[Publisher], seconds: 
     end = monotonic() + seconds
     while monotonic() < end and not all(counts()[: len(publishers)]):
         sleep(0.02)
-    # A subscriber that we know may not know us yet, and what it gets before that is lost. So
-    # each one that still appears is given the same time.
+    # A subscriber that we have discovered may not have discovered us yet, and would miss what we
+    # publish until then. Each new subscriber gets the same time for that.
     known, settled = counts(), monotonic() + SETTLE_SECONDS
     while monotonic() < min(settled, end + SETTLE_SECONDS):
         sleep(0.02)
@@ -140,10 +144,10 @@ def _wait(publishers: Sequence[Publisher], clock: Sequence[Publisher], seconds: 
             known, settled = now, monotonic() + SETTLE_SECONDS
 
 
-def _sleep_until(moment: float, recorded: int, rate: float, ticks: Publisher | None) -> None:
-    """Sleep until a monotonic moment, whose recorded time is given, letting /clock tick."""
+def _sleep_until(end: float, recorded: int, rate: float, ticks: Publisher | None) -> None:
+    """Publish /clock until the monotonic time ``end``, whose recorded time is ``recorded``."""
     while True:
-        left = moment - monotonic()
+        left = end - monotonic()
         if ticks is not None:
             seconds, nanoseconds = divmod(recorded - round(max(left, 0) * rate * 1e9), 10**9)
             ticks.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Listens to image topics, and to /clock, and keeps what arrives, with when it did."""
+"""A recorder that keeps what arrives on image topics and on /clock, with the times of arrival."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CLOCK = '/clock'
 
 class ReceivedFrame(NamedTuple):
     """
-    One image received.
+    A received image.
 
-    :param stamp: of its header, in nanoseconds.
-    :param received: when it arrived, on the same clock if the stamp is of the system's.
-    :param pixels: as the message's encoding has them.
+    :param stamp: the header stamp in nanoseconds.
+    :param received: when the image arrived, in nanoseconds of the system clock.
+    :param pixels: the pixels in the message's encoding.
     """
 
     stamp: int
@@ -42,17 +42,18 @@ class ReceivedFrame(NamedTuple):
 
     @property
     def age(self) -> float:
-        """Return the seconds from its stamp to its arrival."""
+        """Return the seconds from the stamp to the arrival, if the stamp is of the same clock."""
         return (self.received - self.stamp) / 1e9
 
 
 class Recorder:
     """
-    A context manager that receives in a thread of its own.
+    A context manager that receives images in a thread of its own.
 
-    :param topics: of 8-bit images (rgb8, bgr8, mono8).
-    :param clock: listen to /clock, too.
-    :ivar frames: what has arrived, by topic, in its order.
+    :param topics: topics of 8-bit images (rgb8, bgr8, mono8).
+    :param node_name: the name of the recorder's own node.
+    :param clock: whether to listen to /clock, too.
+    :ivar frames: the received images of each topic, in order.
     """
 
     def __init__(
@@ -71,21 +72,21 @@ class Recorder:
                 Image, topic, self._keep_in(topic), QoSProfile(depth=10)
             )
         if clock:
-            # That is what players offer; nothing small is lost on it.
+            # Players publish /clock as best effort; messages this small do not get lost.
             qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
             self._node.create_subscription(Clock, CLOCK, self._keep_tick, qos)
         self._thread = Thread(target=self._spin, name='recorder', daemon=True)
 
     def wait_for(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Wait until ``done()``, asked at each arrival, or for ``timeout`` seconds; return it."""
+        """Wait at most ``timeout`` seconds until ``done()``, called at each arrival; return it."""
         with self._arrived:
             return self._arrived.wait_for(done, timeout)
 
     def take(self, timeout: float) -> dict[str, list[ReceivedFrame]]:
         """
-        Wait for frames and take all that have come; so a drive of any length fits in memory.
+        Wait for frames, and return and forget all, so that a drive of any length fits in memory.
 
-        :returns: frames by topic, in their order; all empty if none came in ``timeout`` seconds.
+        :returns: each topic's frames, in order; all empty if none came in ``timeout`` seconds.
         """
         with self._arrived:
             self._arrived.wait_for(lambda: any(self.frames.values()), timeout)
@@ -93,13 +94,13 @@ class Recorder:
             return taken
 
     def take_ticks(self) -> list[tuple[int, int]]:
-        """Take what came on /clock: the time in it and when it arrived, in nanoseconds."""
+        """Return and forget the messages of /clock: (time in it, time of arrival) in ns."""
         with self._arrived:
             taken, self._ticks = self._ticks, []
             return taken
 
     def has_clock(self) -> bool:
-        """Return whether somebody offers /clock now."""
+        """Return whether /clock has a publisher now."""
         return self._node.count_publishers(CLOCK) > 0
 
     def _keep_tick(self, message: Clock) -> None:

@@ -323,7 +323,7 @@ def test_a_split_without_any_label_is_refused(
     for path in (root / 'gtFine' / split).rglob('*labelIds.png'):
         write_image(path, np.zeros((64, 96), np.uint8))
     assert train(write_recipe(tmp_path), root, tmp_path / 'out') == 2
-    assert 'expected labelled pixels; found none but ignored ones in 4' in capsys.readouterr().err
+    assert 'expected labelled pixels; found only ignored ones in 4' in capsys.readouterr().err
 
 
 def test_what_a_kill_left_half_written_is_cleared(root: Path, tmp_path: Path, out: Path) -> None:

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a mistake of ours, not something the user can install
         print(
             f'seg_ros {verb}: error: expected the Python module {error.name}, but it is not '
-            'installed; the README tells how (Installation)',
+            'installed; doc/installation.md tells how',
             file=sys.stderr,
         )
         return INPUT_ERROR

@@ -92,7 +92,7 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
     """
     path = _file_of(path)
     weights = read_weights(path)
-    if weights.facts.get('format') == FORMAT:
+    if weights.metadata.get('format') == FORMAT:
         fitting = _of_checkpoint(network, load_checkpoint(path), path)
     else:
         of_backbone = _of_efficientnet_lite if isinstance(network, ICNetLite) else _of_resnet
@@ -128,7 +128,7 @@ def origin_of(path: str | Path) -> Origin:
     """
     path = _file_of(path)
     weights = read_weights(path)
-    if weights.facts.get('format') != FORMAT:
+    if weights.metadata.get('format') != FORMAT:
         lite = LITE_STEM in _plainly_named(weights)
         return Origin(LITE_PREPROCESSING if lite else Preprocessing(), {})
     checkpoint = load_checkpoint(path)

@@ -145,7 +145,7 @@ def test_models_names_what_is_shipped_and_its_terms(tmp_path, capsys):
         'bisenetv2_street', 'icnet_street', 'bisenetv2_camvid', 'icnet_camvid'
     }  # fmt: skip
     assert 'research use' in capsys.readouterr().out
-    readme = (ROOT / 'README.md').read_text()
+    cards = (ROOT / 'doc/networks.md').read_text()
     for name, facts in shipped.items():
         training = facts['training']
         assert 'for research use' in training['terms']
@@ -164,7 +164,7 @@ def test_models_names_what_is_shipped_and_its_terms(tmp_path, capsys):
         assert facts['architecture'] == {**recipe['network'], 'num_classes': classes}
         assert facts['input_size'] == list(recipe['input_size'])
         # The model card says what the weights say.
-        card = readme[readme.index(f'### {name}') :].split('\n### ')[0].split('\n## ')[0]
+        card = cards[cards.index(f'### {name}') :].split('\n### ')[0].split('\n## ')[0]
         if 'test' in training['miou']:
             assert f'**{training["miou"]["test"]:.3f} on test**' in card
         assert f'{training["miou"]["val"]:.3f} on val' in card

@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
         assert train(recipe, root, out, *more) == 2
     said = capsys.readouterr().err
     assert 'last.pt' in said or 'best.safetensors' in said
-    assert 'What was there before is whole. Make room' in said
+    assert 'An older file there is unchanged. Make room' in said
     assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     # The training resumes once there is space again.
     assert train(recipe, root, out, *more) == 0

@@ -20,7 +20,7 @@ from .folder import folder
 from .synthetic.sample_drive import SampleDrive
 
 DRIVES = {'train': (1, 2, 3, 4), 'val': (5, 6), 'test': (7, 8)}
-"""Seeds of the sample drives in each split. The demo's drive has the seed 0 and is in none."""
+"""Seeds of the sample drives in each split; the demo's drive is in none of them."""
 
 
 class SampleDrives:

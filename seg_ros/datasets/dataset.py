@@ -211,9 +211,9 @@ def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.in
         by_image = np.stack([*bar])
     if not by_image[:, : len(images.labels)].any():
         raise DatasetError(
-            f'{images.name}: expected labelled pixels; found none but ignored ones in '
-            f'{len(images)} images, {images.source(0)} the first. The labels of a test split may '
-            'not be public: train and score on another'
+            f'{images.name}: expected labelled pixels; found only ignored ones in '
+            f'{len(images)} images, the first of which is {images.source(0)}. The labels of a '
+            'test split may not be public: train and score on another split'
         )
     return by_image
 

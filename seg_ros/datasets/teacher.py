@@ -146,8 +146,8 @@ class LabelledFolder:
         path = Path(root, 'classes.csv')
         if path.exists() and path.read_text() != table.getvalue():
             raise DatasetError(
-                f'{path}: expected the classes of the network that labels; found others. Choose '
-                'another folder, or that network'
+                f'{path}: expected the classes of the labelling network; found others. Choose '
+                'another folder, or a network of these classes'
             )
         write_atomically(path, table.getvalue().encode())
 

@@ -152,8 +152,8 @@ def _trained(schedule: Schedule, row: StudyRow, seed: int) -> Path:
         return folder
     if (folder / 'last.pt').exists() and not schedule.resume:
         raise ValueError(
-            f'{folder}: expected a training that is over, or none; found one that was '
-            'interrupted. Go on with it (--resume), or choose another folder (--out)'
+            f'{folder}: expected a training that has ended, or none; found one that was '
+            'interrupted. Resume it (--resume), or choose another folder (--out)'
         )
     recipe = schedule.recipe(row, seed)
     if row.pruned_from:

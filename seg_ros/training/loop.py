@@ -143,8 +143,8 @@ class Training:
             self.log.say(f'{recipe.pretrained}: tensors that it lacks: {lacking}')
         if not recipe.auxiliary and recipe.network.get('exit', LAST) != LAST:
             raise ValueError(
-                f'auxiliary: expected more than 0 for a network that leaves early, as it learns '
-                f'by its exits; found {recipe.auxiliary:g} and the exit '
+                f'auxiliary: expected more than 0 for a network with an early exit, which learns '
+                f'by auxiliary losses; found {recipe.auxiliary:g} and the exit '
                 f'{recipe.network["exit"]!r}. Train without exit, and choose one afterwards'
             )
         if not recipe.auxiliary:

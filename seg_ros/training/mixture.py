@@ -64,8 +64,8 @@ def open_mixture(recipe: Recipe) -> Mixture:
                 raise DatasetError(
                     f'{images.name}: expected the classes of {recipe.dataset} '
                     f'({", ".join(labels.names)}), or a mapping to them; found '
-                    f'{", ".join(other)}. Name as its mapping one of {", ".join(MAPPINGS)}, or a '
-                    'YAML file'
+                    f'{", ".join(other)}. Set its mapping to one of {", ".join(MAPPINGS)}, or to '
+                    'a YAML file'
                 )
             images = Mapped(images, labels, merged.ids(allowed))
         sets.append(images)

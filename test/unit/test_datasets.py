@@ -669,7 +669,9 @@ def test_the_documentation_is_right(tmp_path: Path) -> None:
     assert labels.names == ('road', 'grass', 'crate')
     assert ids == {0: 255, 1: 0, 2: 1, 10: 2}
     assert re.findall(r'^\| `(\w+)`', text, re.MULTILINE) == [*sorted(DATASETS)]
-    seeds = re.search(r'seeds (\d) to (\d), `val` (\d) and (\d), `test` (\d) and (\d)', text)
+    seeds = re.search(
+        r'seeds (\d) to (\d), `val` those of (\d) and (\d), `test` those of (\d) and (\d)', text
+    )
     assert seeds
     first, last, *others = map(int, seeds.groups())
     assert [*range(first, last + 1), *others] == [s for split in DRIVES.values() for s in split]

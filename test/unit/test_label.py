@@ -196,5 +196,5 @@ def test_another_class_list_is_refused(teacher, tmp_path, capsys):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/classes.csv').write_text('id,name\n0,road\n')
     assert label(teacher, tmp_path / 'out', tmp_path / 'in') == 2
-    assert 'classes.csv: expected the classes of the network' in capsys.readouterr().err
+    assert 'classes.csv: expected the classes of the labelling network' in capsys.readouterr().err
     assert (tmp_path / 'out/classes.csv').read_text() == 'id,name\n0,road\n'

@@ -210,7 +210,7 @@ HEDGE = {**HOLE, 'fence': 'hedge', 'car': 'car'}
     [
         ({'dataset': 'camvid32'}, 'CamVid32: expected the classes of folder (road, sidewalk, '),
         ({'dataset': 'camvid32'}, 'found Animal, Archway, Bicyclist'),
-        ({'dataset': 'camvid32'}, 'or a YAML file'),
+        ({'dataset': 'camvid32'}, 'or to a YAML file'),
         ({'dataset': 'camvid', 'mapping': HOLE}, 'mapping.yaml: expected every class'),
         ({'dataset': 'camvid', 'mapping': HOLE}, 'found nothing about fence, car. Say what'),
         (

@@ -16,7 +16,8 @@ from seg_ros.images.overlay import thumbnail
 from seg_ros.replay.drive_plots import POINTS, thinned
 from seg_ros.replay.drive_report import write_drive_report
 from seg_ros.replay.drive_scores import DriveScores, FrameScores
-from seg_ros.reports.page import Code, Link, Section, write_report
+from seg_ros.reports.page import Code, Link, quantity, Section, size_text, write_report
+from seg_ros.reports.sections import confusion_sections
 
 # What holds for every page
 
@@ -308,6 +309,22 @@ def test_names_are_no_formulas(tmp_path) -> None:
     write_drive_report(tmp_path / 'a.html', 'a', '', drives, LABELS, SETTINGS)
     source = (tmp_path / 'a.html').read_text()
     assert all(re.search(f'{re.escape(name)}</text>', source) for name in names)
+
+
+def test_quantities_and_sizes_are_texts() -> None:
+    assert quantity(12.345, '.1f', 'ms') == '12.3\N{NO-BREAK SPACE}ms'
+    assert quantity(None, '.1f', 'ms') == quantity(float('nan'), '.1f', 'ms') == '–'
+    assert size_text((480, 640)) == '640x480' and size_text(()) == ''
+
+
+def test_without_errors_there_is_no_table_of_confusions() -> None:
+    counts = np.zeros((3, 4), np.int64)
+    np.fill_diagonal(counts, 5)
+    assert [s.title for s in confusion_sections(counts, LABELS)] == ['What is taken for what?']
+    counts[1, 2] = 1
+    matrix, table = confusion_sections(counts, LABELS, level=3)
+    assert (matrix.level, table.level) == (3, 3)
+    assert table.table == [('car', 'sky', '16.7%', '100.0%', '1')]
 
 
 def test_thumbnails_are_small_copies() -> None:

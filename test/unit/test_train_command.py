@@ -202,7 +202,7 @@ def test_a_damaged_checkpoint_is_not_resumed(
     content = last.read_bytes()
     assert train(recipe, root, last.parent, '--resume') == 2
     message = capsys.readouterr().err
-    assert f'{last}: expected what a training left' in message
+    assert f'{last}: expected the state of a training' in message
     assert 'another folder' in message
     assert last.read_bytes() == content
     assert not (tmp_path / 'owned').exists(), 'code in a file was run'
@@ -267,7 +267,7 @@ def test_a_wrong_label_file_is_named_before_the_first_step(
         ({'splits': ['train', 'nowhere']}, 'nowhere'),
         ({'batch': 5}, 'at most the 4 training images; found 5'),
         ({'drives': [3]}, 'Cityscapes: expected the classes of sample drive to add its images'),
-        ({'network': {**TINY['network'], 'alpha': 'x'}}, 'network: expected numbers'),
+        ({'network': {**TINY['network'], 'alpha': 'x'}}, 'network: expected arguments'),
         ({'batch': 1}, 'batch: expected 2 or more; found 1'),
         ({'splits': ['train', 5]}, r"splits to be like \('train', 'val'\); found \('train', 5\)"),
         ({'precision': 'fp16'}, 'fp16 needs a GPU'),
@@ -323,7 +323,7 @@ def test_a_split_without_any_label_is_refused(
     for path in (root / 'gtFine' / split).rglob('*labelIds.png'):
         write_image(path, np.zeros((64, 96), np.uint8))
     assert train(write_recipe(tmp_path), root, tmp_path / 'out') == 2
-    assert 'expected labelled pixels; found none but ignored ones in 4' in capsys.readouterr().err
+    assert 'expected labelled pixels; found only ignored ones in 4' in capsys.readouterr().err
 
 
 def test_what_a_kill_left_half_written_is_cleared(root: Path, tmp_path: Path, out: Path) -> None:

@@ -833,8 +833,9 @@ def test_video_on_a_full_disk_leaves_the_old_one(tmp_path: Path, limit: int, fra
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        message = 'too large. An older file there is unchanged. Make room'
-        with pytest.raises(OSError, match=message) as error:
+        with pytest.raises(
+            OSError, match='too large. An older file there is unchanged. Make room'
+        ) as error:
             write_video(path, noise)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

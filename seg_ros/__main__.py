@@ -10,7 +10,7 @@ from pathlib import Path
 import pkgutil
 import sys
 
-from . import commands as tools
+from . import commands
 from .commands._result import write_json
 
 DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -19,10 +19,10 @@ DONE, CHECK_FAILED, INPUT_ERROR, INTERRUPTED = 0, 1, 2, 130
 def verbs() -> dict[str, str]:
     """List the verbs and the first line of what each does, without importing any of them."""
     listed = {}
-    for module in sorted(pkgutil.iter_modules(tools.__path__), key=lambda module: module.name):
+    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda module: module.name):
         if module.name.startswith('_') or module.ispkg:
             continue
-        source = Path(tools.__path__[0], f'{module.name}.py').read_text(encoding='utf-8')
+        source = Path(commands.__path__[0], f'{module.name}.py').read_text(encoding='utf-8')
         description = ast.get_docstring(ast.parse(source)) or ''
         listed[module.name] = description.partition('\n')[0]
     return listed
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = parse_verb(arguments)
     try:
-        command = importlib.import_module(f'{tools.__name__}.{verb}')
+        command = importlib.import_module(f'{commands.__name__}.{verb}')
         parser = argparse.ArgumentParser(
             prog=f'seg_ros {verb}',
             description=command.__doc__,
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f'--json: expected a file to write, found the folder {args.json}')
         try:
             result, code = command.run(args), DONE
-        except tools.CheckFailed as failure:
+        except commands.CheckFailed as failure:
             print(f'seg_ros {verb}: failed: {failure}', file=sys.stderr)
             result, code = failure.result, CHECK_FAILED
         if args.json and result is not None:
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a mistake of ours, not something the user can install
         print(
             f'seg_ros {verb}: error: expected the Python module {error.name}, but it is not '
-            'installed; the README tells how (Installation)',
+            'installed; doc/installation.md tells how',
             file=sys.stderr,
         )
         return INPUT_ERROR

@@ -149,7 +149,7 @@ class TwoBackbones(SegmentationNetwork):
         return self.coarse_logits(images), []
 
     def _backbone(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of the second and last stages, both at 1/8 of the images' size."""
+        """Return the second and the last stage's features, both at 1/8 of the images' size."""
         features = self.first(images)
         return features, self.last(features)
 

@@ -11,11 +11,9 @@ from textwrap import shorten
 from typing import Any
 
 from matplotlib.figure import Figure as Plot
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..reports.comparison_report import COLORS
-from ..reports.page import number, plot, Section, write_report
-from ..reports.plots import canvas, INK, literal, plain
+from ..reports.page import number, plot, Section, size_text, table_section, write_report
+from ..reports.plots import COLORS, INK, literal, logarithmic, panel
 from ..reports.text_table import Table
 from .deadline_plot import deadline_plot
 from .rows import BenchmarkRow
@@ -39,7 +37,7 @@ def table(rows: Sequence[BenchmarkRow]) -> Table:
         share = row.p50 / row.roofline_ms if row.p50 and row.roofline_ms else None
         lines.append((
             row.benchmark, row.network, row.backend, row.device, row.precision,
-            _size(row.input_size), _size(row.image_size), str(row.batch),
+            size_text(row.input_size), size_text(row.image_size), str(row.batch),
             str(row.cameras) if row.cameras > 1 else '', row.timing,
             'yes' if row.resize else 'no', row.inside,
             *(_figure(row.latency_ms.get(name), '.2f') for name in ('p50', 'p95', 'p99')),
@@ -55,7 +53,7 @@ def branch_table(branches: Sequence[Mapping[str, Any]]) -> Table:
     lines: Table = [('network', 'input', 'precision', 'branch', 'ms', 'roofline ms', 'GMAC', 'MB')]
     lines += [
         (
-            b['network'], _size(b['input_size']), b['precision'], b['branch'],
+            b['network'], size_text(b['input_size']), b['precision'], b['branch'],
             _figure(b['ms'], '.2f'), _figure(b['roofline_ms'], '.2f'), _figure(b['gmac'], '.2f'),
             _figure(b['megabytes'], '.1f'),
         )
@@ -81,11 +79,6 @@ def _without_empty_columns(lines: Table) -> Table:
     return list(zip(*columns))
 
 
-def _size(size: Sequence[int]) -> str:
-    """Return (height, width) as WIDTHxHEIGHT."""
-    return 'x'.join(str(side) for side in reversed(size))
-
-
 def _figure(value: float | None, form: str) -> str:
     return '' if value is None else number(value, form)
 
@@ -98,15 +91,13 @@ def latency_plot(rows: Sequence[BenchmarkRow]) -> Plot:
     """
     timed = sorted(plotted(rows), key=lambda row: (*row.image_size, row.p50))
     groups = [(size, list(found)) for size, found in groupby(timed, lambda r: tuple(r.image_size))]
-    drawing = canvas(9, 0.27 * (len(timed) + len(groups)) + 1.0)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(0.27 * (len(timed) + len(groups)) + 1.0)
     axes.grid(visible=False, axis='y')
     kinds = list(dict.fromkeys(row.benchmark for row in timed))
     names: dict[float, str] = {}
     y = 0
     for size, found in groups:
-        names[y] = _size(size)
+        names[y] = size_text(size)
         for row in found:
             y += 1
             median = row.p50 or 0
@@ -127,10 +118,7 @@ def latency_plot(rows: Sequence[BenchmarkRow]) -> Plot:
     axes.margins(x=0.1)
     shortest = min(min(row.p50 or 0, row.roofline_ms or row.p50 or 0) for row in timed)
     if max(row.p50 or 0 for row in timed) > WIDE * shortest:
-        axes.set_xscale('log')
-        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
         axes.set_xlim(left=shortest / 2)
     else:
         axes.set_xlim(left=0)
@@ -192,10 +180,8 @@ def write_benchmark_report(path: str | Path, found: Mapping[str, Any]) -> None:
         text = 'Across each bar stands what the machine could do at its measured peak.'
         figure = plot(latency_plot(rows), 'median latencies')
         sections.append(Section('How long does it take?', text, [figure]))
-    head, *lines = table(rows)
-    sections.append(Section('All figures', table=lines, head=head))
+    sections.append(table_section('All figures', table(rows)))
     if branches := found.get('branches'):
-        head, *lines = branch_table(branches)
-        sections.append(Section('Where does it go?', table=lines, head=head))
+        sections.append(table_section('Where does it go?', branch_table(branches)))
     sections.append(Section('The machine', machine_line(found)))
     write_report(path, 'Benchmark', found['command'], [], sections)

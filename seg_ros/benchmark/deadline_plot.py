@@ -9,8 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Plot
 
-from ..reports.comparison_report import COLORS
-from ..reports.plots import canvas, INK, LINE, plain, WRONG
+from ..reports.plots import canvas, COLORS, INK, LINE, plain, WRONG
 
 LATEST = 4.0
 """The most deadlines that the axis of ages is long; later masks are drawn at its end."""

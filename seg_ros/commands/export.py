@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from ..images.files import write_atomically
     from ..inference.checkpoint import find_checkpoint, load_checkpoint
-    from ..inference.export import describe, export_onnx, export_program, OPSET, with_facts
+    from ..inference.export import describe, export_onnx, export_program, OPSET, with_metadata
     from ..interop.parity import compare, mismatches, runtimes
     from . import CheckFailed
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             f'{"; in ".join(wrong)}. {target} is not written',
             {**result, 'path': None, 'bytes': 0},
         )
-    content = with_facts(content, target.suffix, {**facts, 'parity': parity})
+    content = with_metadata(content, target.suffix, {**facts, 'parity': parity})
     write_atomically(target, content)
     print(f'{target}: {args.output}, {args.precision}, {len(content) / 1e6:.1f} MB')
     return {**result, 'path': target, 'bytes': len(content)}

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random changes of how an image looks, for cameras, weathers and light that no data set shows."""
+"""Random changes of an image's appearance, so that a network meets more cameras and weathers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..images.image_file import decode_image, encode_image, Image
 
 RATE = 0.3
-"""How often each change of :class:`Appearance` but the colours' is made, as a probability."""
+"""The probability of each change of :class:`Appearance`, the colour changes excepted."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,14 @@ class Appearance:
     """
     Changes of colour, sharpness, light and weather, each up to a largest strength.
 
-    Colours change in every image, all else in a share :data:`RATE` of them. A strength is drawn
-    evenly between none and the largest one; the default of each is none.
+    Colours change in every image; every other change is made with the probability :data:`RATE`.
+    Its strength is drawn evenly between none and the largest one. By default nothing changes.
 
     :param jitter: largest relative change of brightness, contrast and saturation.
     :param hue: largest turn of the hue, in degrees.
-    :param gamma: largest exponent that brightness (0 to 1) is raised to, or its inverse.
-    :param gain: largest relative change of each colour channel by itself, as white balance.
+    :param gamma: largest exponent that brightness (0 to 1) is raised to; its inverse is the
+        smallest one.
+    :param gain: largest relative change of each colour channel by itself, as by white balance.
     :param blur: largest standard deviation of a Gaussian blur, in pixels.
     :param noise: largest standard deviation of sensor noise, in steps of 8-bit brightness.
     :param jpeg: lowest quality of a JPEG compression, 1 to 100.
@@ -49,10 +50,10 @@ class Appearance:
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """
-        Return a changed copy.
+        Return a changed copy of an image.
 
         :param image: uint8 RGB, (H, W, 3).
-        :returns: likewise.
+        :returns: uint8 RGB, (H, W, 3).
         """
         image = self._colours(np.ascontiguousarray(image), rng)
         for largest, change in (
@@ -63,14 +64,14 @@ class Appearance:
             (self.noise, add_noise),
             (100 - self.jpeg, compress),
         ):
-            # What is off draws no random numbers: what is on stays the same without it.
+            # A change that is off draws no random numbers, so that it does not alter the others.
             if largest and rng.random() < RATE:
                 image = change(image, float(rng.uniform(0, largest)), rng)
         return image
 
     def _colours(self, image: Image, rng: np.random.Generator) -> Image:
         brightness, contrast, saturation = 1 + rng.uniform(-self.jitter, self.jitter, 3)
-        # What acts on each value alone is one table for each channel.
+        # Changes that act on each value alone are combined into one table for each channel.
         values = np.arange(256) * brightness
         values = np.clip((values - values.mean()) * contrast + values.mean(), 0, 255)
         if self.gamma > 1:
@@ -95,22 +96,22 @@ def turn_hue(image: Image, degrees: float) -> Image:
 
 
 def cast_shadow(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Return an image on one side of a random line of which a share of the light is missing."""
+    """Return an image that is darker on one side of a random line, by ``strength`` (0 to 1)."""
     height, width = image.shape[:2]
     angle, (x, y) = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8, 2)
     rows, columns = np.ogrid[:height, :width]
     side = np.cos(angle) * (columns - x * width) + np.sin(angle) * (rows - y * height)
-    # Half a shadow within a hundredth of the width: the sun is no point.
+    # The sun is not a point: the shadow's edge is as wide as a hundredth of the image.
     lit = np.clip(side / (0.01 * width) + 0.5, 0, 1).astype(np.float32)
     return _scaled(image, 1 - strength * (1 - lit))
 
 
 def add_fog(image: Image, strength: float, rng: np.random.Generator) -> Image:
     """
-    Return an image in fog: more of it is airlight the farther away it is.
+    Return an image in fog: the farther away a row is, the more of it is airlight.
 
-    Koschmieder's law, the attenuation growing with distance; a row's distance is that of a flat
-    road below a horizon that is drawn at random, and the horizon's above it.
+    Koschmieder's law gives the share of airlight at a distance. A row's distance is that of a flat
+    road below a random horizon; all rows above the horizon are as far away as it is.
     """
     height = image.shape[0]
     horizon = rng.uniform(0.3, 0.6) * height
@@ -122,7 +123,7 @@ def add_fog(image: Image, strength: float, rng: np.random.Generator) -> Image:
 
 
 def add_rain(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Return an image with streaks of rain, all at one slant, under a greyer sky."""
+    """Return a greyer image with streaks of rain, all of one slant."""
     height, width = image.shape[:2]
     streaks = np.zeros((height, width), np.uint8)
     slant, length = rng.uniform(-0.3, 0.3), rng.uniform(0.03, 0.08) * height
@@ -136,14 +137,14 @@ def add_rain(image: Image, strength: float, rng: np.random.Generator) -> Image:
 
 
 def blur(image: Image, sigma: float, _: np.random.Generator) -> Image:
-    """Return an image blurred by a Gaussian of that many pixels."""
+    """Return an image blurred by a Gaussian with a standard deviation of ``sigma`` pixels."""
     return cv2.GaussianBlur(image, (0, 0), max(sigma, 0.1))
 
 
 def add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
-    """Return an image with noise of that standard deviation, half of it alike in all channels."""
+    """Return an image with noise of that standard deviation, half of it shared by all channels."""
     height, width = image.shape[:2]
-    # Few random numbers: the same ones, read in another order, serve each channel.
+    # To draw fewer random numbers, each channel uses the same ones in another order.
     noise = rng.normal(0, sigma / np.sqrt(2), height * width).astype(np.float32)
     shifts = rng.integers(0, noise.size, 3)
     channels = [(noise + np.roll(noise, s)).reshape(height, width) for s in shifts]
@@ -151,7 +152,7 @@ def add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
 
 
 def compress(image: Image, loss: float, _: np.random.Generator) -> Image:
-    """Return an image after a JPEG compression of quality 100 - loss."""
+    """Return an image after a JPEG compression of the quality 100 - ``loss``."""
     return decode_image(encode_image(image, '.jpg', max(1, round(100 - loss))), 'a JPEG')
 
 

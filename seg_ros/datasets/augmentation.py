@@ -18,13 +18,13 @@ from .appearance import Appearance
 @dataclass(frozen=True)
 class Augmentation:
     """
-    Flip, scale, crop and a change of how the image looks.
+    Scale, crop, flip and change the appearance of an image, and scale, crop and flip its labels.
 
-    :param crop: (height, width) of the result; what lies outside the image is ignored.
+    :param crop: (height, width) of the result; pixels that lie outside the image are ignored.
     :param scale: smallest and largest factor; drawn evenly on a logarithmic scale.
     :param stretch: largest change of the width against the height, as a factor.
     :param flip: whether to mirror half of the images.
-    :param appearance: changes of the image that its labels stay the same under.
+    :param appearance: changes of the image that leave its labels as they are.
     """
 
     crop: tuple[int, int]
@@ -37,7 +37,7 @@ class Augmentation:
         self, image: Image, labels: Image, rng: np.random.Generator
     ) -> tuple[Image, Image]:
         """
-        Return a changed copy of both.
+        Return changed copies of an image and its labels.
 
         :param image: uint8 RGB, (H, W, 3).
         :param labels: uint8 train ids, (H, W).
@@ -45,7 +45,7 @@ class Augmentation:
         """
         factor = np.exp(rng.uniform(*np.log(self.scale)))
         stretch = np.exp(rng.uniform(-1, 1) * np.log(self.stretch))
-        # Cropped first, so that no pixel is resized in vain: of a large image most would be.
+        # Crop before resizing: most pixels of a large image would be resized in vain.
         rows = _window(image.shape[0], self.crop[0], factor, rng)
         columns = _window(image.shape[1], self.crop[1], factor * stretch, rng)
         window = np.s_[rows.start : rows.stop, columns.start : columns.stop]
@@ -63,7 +63,14 @@ class Augmentation:
 
 
 class _Window(NamedTuple):
-    """Along one axis: what to cut out, how long it becomes, what is put before and behind it."""
+    """
+    A crop along one axis of an image.
+
+    :param start: first pixel of the image that is cut out.
+    :param stop: the pixel behind the last one.
+    :param length: the length that the cut-out is scaled to, in pixels.
+    :param border: ignored pixels that are added before and behind it.
+    """
 
     start: int
     stop: int
@@ -72,11 +79,17 @@ class _Window(NamedTuple):
 
 
 def _window(image: int, crop: int, factor: float, rng: np.random.Generator) -> _Window:
-    """Choose a window of ``crop`` pixels of an image of that many pixels scaled by ``factor``."""
+    """
+    Choose at random which part of an image becomes the crop, along one axis.
+
+    :param image: length of the image in pixels.
+    :param crop: length of the crop in pixels.
+    :param factor: the factor to scale by.
+    """
     cut = min(image, max(1, round(crop / factor)))
-    # Scaled by the factor as exactly as whole pixels allow, where the image's end is within.
+    # If the whole image is used, its length is scaled as exactly as whole pixels allow.
     length = crop if cut < image else min(crop, max(1, round(image * factor)))
     start = int(rng.integers(0, image - cut + 1))
-    # A random share of the border on each side, so that no place is special.
+    # The border is split at random between both sides, so that the image has no fixed place.
     before = int(rng.integers(0, crop - length + 1))
     return _Window(start, start + cut, length, (before, crop - length - before))

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""CamVid: the SegNet tutorial's 480x360 in 11 classes, and the original in 32 colours."""
+"""CamVid: the SegNet tutorial's 480x360 images in 11 classes, and the original in 32 colours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TERMS = (
 )
 Colour = tuple[int, int, int]
 COLOURS: dict[str, Colour] = {**dict(zip(CAMVID32.names, CAMVID32.palette)), 'Void': (0, 0, 0)}
-"""The original colour of each of the 32 classes."""
+"""The original colour of each of the 32 classes: red, green, blue."""
 
 GROUPS = {
     'sky': ('Sky',),
@@ -34,15 +34,16 @@ GROUPS = {
     'pedestrian': ('Animal', 'CartLuggagePram', 'Child', 'Pedestrian'),
     'bicyclist': ('Bicyclist', 'MotorcycleScooter'),
 }
-"""Which of the 32 make each of the 11, as in the SegNet tutorial's labels."""
+"""The original classes that make each of the 11 classes, as in the SegNet tutorial's labels."""
 
 
 def camvid(root: str | Path, split: str) -> Dataset:
     """
     Open a split of CamVid in 11 classes.
 
-    :param root: the folder of ``train.txt``, each line of which names an image and its labels,
-        or of ``train/`` and ``train_labels/``. Labels are ids, or colours of the 32 classes.
+    :param root: the folder that holds ``train.txt``, each line of which names an image and its
+        label file, or ``train/`` and ``train_labels/``. Labels are ids, or colours of the 32
+        classes.
     :param split: ``train``, ``val``, ``test``, or several joined by ``+``.
     :raises DatasetError: a list or a file that it names is missing, or a split is empty.
     """
@@ -50,7 +51,11 @@ def camvid(root: str | Path, split: str) -> Dataset:
 
 
 def camvid32(root: str | Path, split: str) -> Dataset:
-    """Open a split of CamVid in the original classes but Void; all else as :func:`camvid`'s."""
+    """
+    Open a split of CamVid in its original classes, of which Void is ignored.
+
+    The parameters and errors are those of :func:`camvid`, but labels must be colours.
+    """
     colours = {colour: i for i, colour in enumerate(CAMVID32.palette)}
     remedy = 'The 32 classes need the original labels, in colours'
     decode = _IdsOrColours('CamVid32', {}, colours, remedy)
@@ -59,9 +64,9 @@ def camvid32(root: str | Path, split: str) -> Dataset:
 
 class _IdsOrColours(IdTable):
     """
-    Reads label files of one channel as ids, and others as colours.
+    Reads label files of one channel as ids, and all others as colours.
 
-    :param colours: train id of each colour that may occur; Void is ignored.
+    :param colours: train id of each colour that may occur; the colour of Void is ignored.
     """
 
     def __init__(
@@ -75,7 +80,13 @@ class _IdsOrColours(IdTable):
         self.train_ids = np.array(list(colours.values()), np.uint8)[order]
 
     def __call__(self, path: Path) -> Image:
-        """Return train ids. Errors as :func:`read_labels`'s, and DatasetError."""
+        """
+        Return the train ids of a label file, uint8 (H, W).
+
+        :raises OSError: the file cannot be read.
+        :raises ImageFileError: it is not an image.
+        :raises DatasetError: it holds an unknown id or colour.
+        """
         try:
             return super().__call__(path)
         except ImageFileError:
@@ -94,7 +105,7 @@ class _IdsOrColours(IdTable):
 
 
 def _packed(rgb: Image) -> np.ndarray:
-    """Return each colour as one number: (..., 3) to (...)."""
+    """Return each colour, (..., 3), as one number, (...)."""
     red, green, blue = np.moveaxis(rgb.astype(np.uint32), -1, 0)
     return red << 16 | green << 8 | blue
 
@@ -154,7 +165,7 @@ def _resolve(root: Path, field: str) -> Path:
 
 
 def _check_colour_table(path: Path) -> None:
-    """Hold the set's own colour table, if it comes with one, against ours."""
+    """Raise :class:`DatasetError` if the data set's own colour table differs from ours."""
     known = {f'{red} {green} {blue} {name}' for name, (red, green, blue) in COLOURS.items()}
     lines = path.read_text(errors='replace').splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The data sets by name."""
+"""All data sets, by the names that commands and recipes use."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .folder import folder
 from .synthetic.sample_drive import SampleDrive
 
 DRIVES = {'train': (1, 2, 3, 4), 'val': (5, 6), 'test': (7, 8)}
-"""Seeds of the sample drive's splits. The demo's drive, 0, is in none of them."""
+"""Seeds of the sample drives in each split; the demo's drive is in none of them."""
 
 
 class SampleDrives:
     """
-    Sample drives, one after the other.
+    The frames of several sample drives, one drive after the other.
 
-    :param seeds: of the drives.
-    :param frames: of each drive.
-    :param size: width and height.
+    :param seeds: the seed of each drive.
+    :param frames: number of frames in each drive.
+    :param size: width and height of a frame in pixels.
     """
 
     name = 'sample drive'
@@ -51,7 +51,7 @@ class SampleDrives:
         return drive[frame]
 
     def source(self, index: int) -> str:
-        """Return the drive and the frame, in words."""
+        """Return the drive's seed and the frame's number, in words."""
         drive, frame = self._place(index)
         return f'seed {drive.seed}, frame {frame}'
 
@@ -64,10 +64,10 @@ def sample_drive(_root: str | Path, split: str) -> SampleDrives:
     """
     Open sample drives, of 100 frames each.
 
-    :param _root: nothing; they are drawn.
-    :param split: ``train``, ``val``, ``test`` (:data:`DRIVES`), seeds, or several joined by
-        ``+``: ``train+9+10``.
-    :raises DatasetError: it is something else.
+    :param _root: not used, since the frames are drawn.
+    :param split: ``train``, ``val``, ``test`` (:data:`DRIVES`), a seed, or several of these
+        joined by ``+``, such as ``train+9+10``.
+    :raises DatasetError: the split is none of these.
     """
     seeds: list[int] = []
     for name in split.split('+'):
@@ -87,6 +87,7 @@ DATASETS: dict[str, Callable[[str | Path, str], LabelledImages]] = {
     'folder': folder,
     'sample_drive': sample_drive,
 }
+"""The function that opens each data set, given its folder and a split."""
 
 
 def open_dataset(name: str, root: str | Path, split: str) -> LabelledImages:
@@ -94,7 +95,7 @@ def open_dataset(name: str, root: str | Path, split: str) -> LabelledImages:
     Open a split of a data set.
 
     :param name: a key of :data:`DATASETS`.
-    :param root: its folder.
+    :param root: the data set's folder.
     :param split: one of its splits, or several joined by ``+``.
     :raises DatasetError: there is no such data set, the split is empty, or files are missing.
     """
@@ -108,14 +109,15 @@ LABEL_IDS: dict[str, tuple[IdTable, LabelSet]] = {
     'cityscapes': (CITYSCAPES_IDS, CITYSCAPES),
     'coco_stuff': (COCO_STUFF_IDS, COCO_STUFF),
 }
-"""The ids in the label files of data sets whose files do not hold train ids; their classes."""
+"""The ids and classes of each data set whose label files hold ids other than train ids."""
 
 
 def label_ids(name: str, labels: LabelSet) -> tuple[IdTable, LabelSet]:
     """
-    Return what turns the ids in labels of the reader's own into train ids, and their classes.
+    Return a table that turns the ids of a user's own labels into train ids, and their classes.
 
-    :param name: a key of :data:`LABEL_IDS`, or ``train`` where they are train ids of ``labels``.
+    :param name: a key of :data:`LABEL_IDS`, or ``train`` if the ids are train ids already.
+    :param labels: the classes of these train ids.
     """
     if name != 'train':
         return LABEL_IDS[name]

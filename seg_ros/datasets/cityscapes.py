@@ -15,7 +15,7 @@ TERMS = (
     '2016): for non-commercial use, after registration'
 )
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""Label id of each train id; submissions hold label ids."""
+"""The label id of each train id. Submissions to the Cityscapes server hold label ids."""
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     'flat': ('road', 'sidewalk'),
@@ -26,16 +26,18 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     'human': ('person', 'rider'),
     'vehicle': ('car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle'),
 }
+"""The classes of each of Cityscapes' 7 categories."""
+
 INSTANCE_CLASSES = CATEGORIES['human'] + CATEGORIES['vehicle']
-"""Classes whose objects are told apart in the instanceIds files."""
+"""The classes whose single objects are told apart in the instanceIds files."""
 
 
 def cityscapes(root: str | Path, split: str) -> Dataset:
     """
     Open a split of Cityscapes.
 
-    :param root: the folder of ``leftImg8bit`` and ``gtFine``.
-    :param split: ``train``, ``val``, ``test`` (whose labels are void: for a submission),
+    :param root: the folder that holds ``leftImg8bit`` and ``gtFine``.
+    :param split: ``train``, ``val``, ``test`` (whose public labels are void; for submissions),
         ``train_extra`` (whose labels are coarse, in ``gtCoarse``), or several joined by ``+``.
     :raises DatasetError: a split is empty, or an image has no labelIds file.
     """
@@ -56,16 +58,16 @@ def cityscapes(root: str | Path, split: str) -> Dataset:
 
 
 def instance_file(label_path: Path) -> Path:
-    """Return the instanceIds file beside a labelIds file."""
+    """Return the path of the instanceIds file beside a labelIds file."""
     return label_path.with_name(label_path.name.removesuffix('labelIds.png') + 'instanceIds.png')
 
 
 class _LabelIds(IdTable):
-    """The ids of the labelIds files, told from train ids."""
+    """The table of Cityscapes' label ids, which also refuses files of train ids."""
 
     def check(self, source: str | Path, present: set[int]) -> None:
-        # Each train id is a valid label id, too. But the official labelIds hold no 255, nearly
-        # all labelTrainIds do, and no street is without ids above 18.
+        # Each train id is a valid label id, too. But nearly all labelTrainIds files hold 255 and
+        # no official labelIds file does, while every street has label ids above 18.
         if IGNORE in present and 0 <= max(present - {IGNORE}, default=-1) < len(CITYSCAPES):
             raise DatasetError(
                 f'{source}: expected label ids, 0 to 33; found train ids, 0 to 18 and 255. '

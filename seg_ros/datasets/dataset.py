@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a labelled data set is to the rest: classes, images, and the train id of each pixel."""
+"""The interface of a labelled data set, and what reading one from image files needs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from ..images.image_file import Image, ImageFileError, read_image, read_labels
 from ..images.labels import IGNORE, LabelSet
 
 Pair = tuple[Path, Path]
+"""The files of an image and of its labels."""
+
 AHEAD = 8
+"""Number of images that :func:`read_ahead` reads before they are needed."""
 
 
 class DatasetError(ValueError):
-    """A data set that is not laid out as it should be; the message names the file."""
+    """A data set is not laid out as expected; the message names the file."""
 
 
 class LabelledImages(Protocol):
     """
-    Images and their labels, on disk or drawn.
+    Images and their labels, read from disk or drawn.
 
-    :param name: of the data set.
+    :param name: the data set's name.
     :param labels: the classes.
-    :param terms: under what terms the data may be used.
+    :param terms: the terms under which the data may be used.
     """
 
     @property
@@ -52,20 +55,21 @@ class LabelledImages(Protocol):
         ...
 
     def source(self, index: int) -> str:
-        """Return where an image comes from, to name it by."""
+        """Return the origin of an image, by which messages name it."""
         ...
 
 
 @dataclass(frozen=True)
 class Dataset:
     """
-    Pairs of image and label files.
+    A data set that consists of pairs of image and label files.
 
     :param labels: the classes.
-    :param pairs: (image, label) files.
+    :param pairs: the (image, label) files.
     :param decode: reads a label file as train ids, uint8 (H, W).
-    :param terms: under what terms the data may be used.
-    :param camera_of: says which camera an image file is of, where there are several.
+    :param terms: the terms under which the data may be used.
+    :param camera_of: returns the name of the camera that took an image file; None if there is
+        only one camera.
     """
 
     name: str
@@ -102,17 +106,17 @@ class Dataset:
         return str(self.pairs[index][0])
 
     def camera(self, index: int) -> str:
-        """Return the name of the camera that an image is of; empty where nothing says it."""
+        """Return the name of the camera that took an image; empty if it is not known."""
         return self.camera_of(self.pairs[index][0]) if self.camera_of else ''
 
 
 class IdTable:
     """
-    Turns the ids of labels into train ids, and reads files of them.
+    Turns the ids in label files into train ids.
 
-    :param name: of the data set, or of the ids.
-    :param known: train id, or 255, of each id that may occur; 255 stays 255.
-    :param remedy: what to do about an id that may not.
+    :param name: name of the data set, or of the ids, for error messages.
+    :param known: the train id, or 255, of each id that may occur; 255 stays 255.
+    :param remedy: what the user can do about an unknown id, for error messages.
     """
 
     def __init__(self, name: str, known: Mapping[int, int], remedy: str) -> None:
@@ -121,16 +125,22 @@ class IdTable:
         self.table = np.array([self.known.get(i, IGNORE) for i in range(256)], np.uint8)
 
     def __call__(self, path: Path) -> Image:
-        """Return a file's train ids. Errors as :func:`read_labels`'s, and DatasetError."""
+        """
+        Return the train ids of a label file, uint8 (H, W).
+
+        :raises OSError: the file cannot be read.
+        :raises ImageFileError: it is not an image of one channel.
+        :raises DatasetError: it holds an unknown id.
+        """
         return self.convert(read_labels(path), path)
 
     def convert(self, ids: Image, source: str | Path) -> Image:
         """
-        Return train ids.
+        Return the train ids that stand for ``ids``, uint8 (H, W).
 
         :param ids: uint8 (H, W).
-        :param source: where they are from, for an error.
-        :raises DatasetError: as :meth:`check`.
+        :param source: the origin of the ids, for error messages.
+        :raises DatasetError: there is an unknown id.
         """
         present = np.flatnonzero(cv2.calcHist([ids], [0], None, [256], [0, 256]))
         self.check(source, set(present.tolist()))
@@ -138,10 +148,11 @@ class IdTable:
 
     def check(self, source: str | Path, present: set[int]) -> None:
         """
-        Refuse ids that may not occur.
+        Raise an error if there are unknown ids.
 
-        :param present: the ids that there are.
-        :raises DatasetError: there are others than the known ones.
+        :param source: the origin of the ids, for error messages.
+        :param present: the ids that occur.
+        :raises DatasetError: one of them is unknown.
         """
         unknown = sorted(present - self.known.keys())
         if unknown:
@@ -156,10 +167,11 @@ def pairs_of(
     """
     Return the (image, label) files of a split.
 
-    :param split: several may be joined by ``+``.
-    :param pairs: gives those of one split; whether there are label files need not be known.
-    :param layout: where the files should be, for an error.
-    :raises DatasetError: a split has no images, or an image no labels.
+    :param root: the data set's folder, for error messages.
+    :param split: a split, or several joined by ``+``.
+    :param pairs: returns the files of one split; it need not check that label files exist.
+    :param layout: where the files should be, for error messages.
+    :raises DatasetError: a split has no images, or an image has no labels.
     """
     together = []
     for name in split.split('+'):
@@ -181,13 +193,12 @@ def pairs_of(
 
 def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.int32]:
     """
-    Count the pixels of each train id in each image, (N, 256).
+    Return the number of pixels of each train id in each image, (N, 256).
 
-    Every image is decoded, too: whatever is wrong with a file is found here, not hours later.
+    Every image is decoded as well, so that a damaged file is found before a long training.
 
-    :param progress: whether to show a bar.
-    :raises DatasetError: as ``images[i]`` does for the first file that is wrong; or no pixel has
-        a class.
+    :param progress: whether to show a progress bar.
+    :raises DatasetError: an image or its labels cannot be read, or no pixel has a class.
     """
 
     def count(index: int) -> NDArray[np.int32]:
@@ -200,15 +211,15 @@ def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.in
         by_image = np.stack([*bar])
     if not by_image[:, : len(images.labels)].any():
         raise DatasetError(
-            f'{images.name}: expected labelled pixels; found none but ignored ones in '
-            f'{len(images)} images, {images.source(0)} the first. The labels of a test split may '
-            'not be public: train and score on another'
+            f'{images.name}: expected labelled pixels; found only ignored ones in '
+            f'{len(images)} images, the first of which is {images.source(0)}. The labels of a '
+            'test split may not be public: train and score on another split'
         )
     return by_image
 
 
 def read_ahead(images: LabelledImages, indices: Iterable[int]) -> Iterator[tuple[Image, Image]]:
-    """Yield images and their train ids; threads read the next ones while these are in use."""
+    """Yield images and their train ids, while threads read the next :data:`AHEAD` of them."""
     with ThreadPoolExecutor() as pool:
         coming: deque[Future[tuple[Image, Image]]] = deque()
         for index in indices:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Anybody's own data: folders of images and labels, and a table that names the classes."""
+"""A user's own data set: folders of images and labels, and a table that names the classes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from ..images.labels import distinct_palette, IGNORE, LabelSet
 from .dataset import Dataset, DatasetError, IdTable, Pair, pairs_of
 
 TERMS = 'not stated'
+"""The terms of use of a folder without ``terms.txt``."""
+
 IGNORED = 'ignored'
+"""The name, in a table of classes or a mapping, of what belongs to no class."""
+
 COLOUR = ('red', 'green', 'blue')
+"""The columns of a class's colour in a table of classes."""
 
 
 def folder(root: str | Path, split: str) -> Dataset:
     """
-    Open a split of a folder.
+    Open a split of a user's own data set.
 
-    :param root: the folder of ``images``, ``labels`` and ``classes.csv``; and perhaps of
-        ``terms.txt``, which says, a line for each source, how the data may be used.
-    :param split: a folder in both ``images`` and ``labels``, or several joined by ``+``. The
-        folders in it, if there are any, are taken for cameras.
+    :param root: the folder that holds ``images``, ``labels`` and ``classes.csv``. It may also hold
+        ``terms.txt``, with a line for each source that says how its data may be used.
+    :param split: a folder in both ``images`` and ``labels``, or several joined by ``+``. Each
+        folder inside it, if there are any, stands for a camera.
     :raises DatasetError: ``classes.csv`` or ``terms.txt`` is wrong, a split is empty, or an image
         or a label file has no counterpart.
     """
@@ -50,7 +55,7 @@ def _terms(path: Path) -> str:
 
 
 def _camera(root: Path, split: str, image: Path) -> str:
-    """Return the name of the folder within the split's that an image is in; empty of none."""
+    """Return the folder of an image below its split's folder; empty if it lies directly there."""
     folders = [root / 'images' / name for name in split.split('+')]
     within = next(image.relative_to(f) for f in folders if image.is_relative_to(f))
     return within.parts[0] if len(within.parts) > 1 else ''
@@ -81,11 +86,11 @@ def _image_files(root: Path) -> list[Path]:
 
 def read_classes(path: Path) -> tuple[LabelSet, dict[int, int]]:
     """
-    Read a table of classes: CSV with the columns id and name, and perhaps red, green and blue.
+    Read a table of classes: CSV with the columns id and name, and optionally red, green and blue.
 
-    A row named ``ignored`` marks an id as that of no class, as 255 always is.
+    A row named ``ignored`` marks an id that belongs to no class, as 255 always does.
 
-    :returns: the classes by id, and the train id, or 255, of each id.
+    :returns: the classes in the order of their ids, and the train id, or 255, of each id.
     :raises DatasetError: the table is missing or wrong; the message names the line.
     """
     names: dict[int, str] = {}
@@ -117,9 +122,10 @@ def read_classes(path: Path) -> tuple[LabelSet, dict[int, int]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where each row is and its values by column."""
+    """Yield the place (file and line) of each row, and its values by column."""
     try:
-        with path.open(newline='', encoding='utf-8-sig') as file:  # as spreadsheets write it
+        # Spreadsheets write a byte order mark, which utf-8-sig skips.
+        with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.reader(file)
             columns = [field.strip() for field in next(reader, [])]
             if not {'id', 'name'} <= set(columns) or 0 < len({*COLOUR} & {*columns}) < 3:

@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From one class list to another, by name, where one of them tells fewer classes apart.
+Mappings from one class list to another, by name.
 
-A mapping says of each class of a source what it may be among the classes of a target: one, one
-of several, or none of them (ignored).
+A mapping says which classes of a target each class of a source may be: exactly one, one of
+several, or none (ignored). So data sets of different classes can be trained and scored together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .dataset import DatasetError, LabelledImages
 from .folder import IGNORED
 
 ClassMapping = Mapping[str, tuple[str, ...]]
-"""What a source's class may be; nothing where it is ignored."""
+"""The target classes that each source class may be; an empty tuple if it is ignored."""
 
 CAMVID_TO_CITYSCAPES: ClassMapping = {
     'sky': ('sky',),
@@ -39,19 +39,19 @@ CAMVID_TO_CITYSCAPES: ClassMapping = {
     'pedestrian': ('person',),
     'bicyclist': ('rider', 'bicycle', 'motorcycle'),
 }
-"""From CamVid's 11 classes, which the 32 were grouped into (:data:`.camvid.GROUPS`)."""
+"""The mapping from CamVid's 11 classes (see :data:`.camvid.GROUPS`) to those of Cityscapes."""
 
 MAPPINGS: dict[str, ClassMapping] = {'camvid_to_cityscapes': CAMVID_TO_CITYSCAPES}
-"""The mappings that a recipe may name. One that fits is found without its name."""
+"""The mappings that a recipe may name. A recipe that names none gets the one that fits."""
 
 
 def load_mapping(given: str) -> ClassMapping:
     """
-    Return a mapping.
+    Return a mapping, given by its name or its file.
 
     :param given: a key of :data:`MAPPINGS`, or a YAML file with a line ``source: target``,
         ``source: [target, target]`` or ``source: ignored`` for each class of the source.
-    :raises DatasetError: it is neither.
+    :raises DatasetError: ``given`` is neither, or the file does not hold a mapping.
     """
     return MAPPINGS[given] if given in MAPPINGS else _read_mapping(given)
 
@@ -87,10 +87,10 @@ def allowed_classes(
     mapping: ClassMapping, source: LabelSet, target: LabelSet, where: str
 ) -> NDArray[np.bool_]:
     """
-    Return what each class of the source may be, bool (source classes, target classes).
+    Return which target classes each source class may be, bool (source classes, target classes).
 
-    :param where: what to call the mapping in an error.
-    :raises DatasetError: a class of the source is not mentioned, or a name is none of a class.
+    :param where: name of the mapping in error messages.
+    :raises DatasetError: the mapping misses a source class, or holds a name that is no class.
     """
     holes = [name for name in source.names if name not in mapping]
     if holes:
@@ -118,12 +118,12 @@ def allowed_classes(
 
 def find_allowed(given: str, source: LabelSet, target: LabelSet) -> NDArray[np.bool_] | None:
     """
-    Return what each class of the source may be, as :func:`allowed_classes` does.
+    Return which target classes each source class may be, bool (source classes, target classes).
 
-    :param given: as :func:`load_mapping` takes it. If it is empty, two lists of the same names
-        have the same classes, and else the mapping of :data:`MAPPINGS` is taken that fits.
-    :returns: None if it is empty and nothing fits.
-    :raises DatasetError: the mapping is missing, or does not fit.
+    :param given: a mapping as for :func:`load_mapping`. If it is empty, lists of the same names
+        are matched by name, and for others the mapping of :data:`MAPPINGS` that fits is used.
+    :returns: None if ``given`` is empty and no mapping fits.
+    :raises DatasetError: the given mapping does not exist or does not fit.
     """
     if given:
         return allowed_classes(load_mapping(given), source, target, given)
@@ -138,12 +138,13 @@ def find_allowed(given: str, source: LabelSet, target: LabelSet) -> NDArray[np.b
 
 class MergedLabels:
     """
-    The ids of label images of one class list, where some pixels may be one of several classes.
+    The ids of label images whose pixels are one class, or one of a group of classes.
 
-    An id below the number of classes is a class. The ids from there on are groups, each of which
-    allows several classes.
+    An id below the number of classes is a class. Each id from there on is a group, which allows
+    several classes.
 
-    :ivar groups: the classes, as their ids, that each group allows.
+    :param labels: the classes.
+    :ivar groups: the ids of the classes that each group allows.
     """
 
     def __init__(self, labels: LabelSet) -> None:
@@ -152,10 +153,10 @@ class MergedLabels:
 
     def ids(self, allowed: NDArray[np.bool_]) -> Image:
         """
-        Return the id of each train id of a source, uint8 (256,); new groups are added.
+        Return the id for each train id of a source, uint8 (256,), and add the groups it needs.
 
-        :param allowed: what each of its classes may be, (source classes, classes).
-        :raises DatasetError: there are more groups than ids for them.
+        :param allowed: which classes each source class may be, bool (source classes, classes).
+        :raises DatasetError: there are not enough ids for all groups.
         """
         table = np.full(256, IGNORE, np.uint8)
         for i, row in enumerate(allowed):
@@ -183,9 +184,10 @@ class MergedLabels:
 
 class Mapped:
     """
-    Labelled images with the ids of another class list.
+    Labelled images whose train ids are replaced by the ids of another class list.
 
-    :param labels: that class list.
+    :param images: the labelled images.
+    :param labels: the other class list.
     :param table: the new id of each train id, uint8 (256,).
     """
 
@@ -206,15 +208,15 @@ class Mapped:
 @dataclass(frozen=True)
 class CommonClasses:
     """
-    What a network and a data set of other classes are both scored in: the coarser class list.
+    The classes in which a network and a data set of different classes are compared.
 
-    The finer of the two has its ids replaced by those of the coarser one, each by the class that
-    may be it. A data set's pixel that is ignored in the coarser list counts nowhere, a network's
-    is a miss.
+    They are the coarser of the two class lists. Each id of the finer list is replaced by that of
+    the coarse class that it belongs to. Ground truth without a coarse class counts nowhere; a
+    prediction without one is a miss.
 
     :param labels: the coarser class list.
-    :param predicted: its id, or 255, of each id that the network predicts, uint8 (256,).
-    :param truth: likewise of each train id of the data set.
+    :param predicted: the common id, or 255, of each id that the network predicts, uint8 (256,).
+    :param truth: the common id, or 255, of each train id of the data set, uint8 (256,).
     """
 
     labels: LabelSet
@@ -222,15 +224,15 @@ class CommonClasses:
     truth: Image
 
     def drawn(self, labels: LabelSet) -> LabelSet:
-        """Return the common classes, in the colours of ``labels`` if these are the same."""
+        """Return the common classes, in the colours of ``labels`` if its classes are the same."""
         return labels if labels.names == self.labels.names else self.labels
 
     def as_predicted(self) -> Image:
         """
-        Return the network's id that stands for each train id of the data set, uint8 (256,).
+        Return a network's id for each train id of the data set, uint8 (256,).
 
-        It is the first that the same common class is made of, and 255 where there is none. So
-        ground truth can be drawn in the network's colours.
+        It is the first of the network's ids that has the same common class, and 255 if there is
+        no common class. With it, ground truth is drawn in the network's colours.
         """
         table = np.full(256, IGNORE, np.uint8)
         for i, common in enumerate(self.truth):
@@ -240,7 +242,7 @@ class CommonClasses:
 
 
 def same_classes(labels: LabelSet) -> CommonClasses:
-    """Return what scores a network in its own classes."""
+    """Return the common classes of a network and a data set that have the same classes."""
     unchanged = np.arange(256, dtype=np.uint8)
     return CommonClasses(labels, unchanged, unchanged)
 
@@ -249,13 +251,16 @@ def common_classes(
     network: LabelSet, data: LabelSet, mapping: str, model: str, dataset: str
 ) -> CommonClasses:
     """
-    Return what to score a network's predictions on a data set in.
+    Return the classes in which a network's predictions on a data set are scored.
 
-    :param mapping: as :func:`find_allowed` takes it, from the data set's classes to the
-        network's, or the other way round if its names are rather those of the network's.
-    :param model: what to call the network in an error.
-    :param dataset: what to call the data set.
-    :raises DatasetError: there is none, it does not fit, or it lets a finer class be two.
+    :param network: the network's classes.
+    :param data: the data set's classes.
+    :param mapping: a mapping as for :func:`find_allowed`, from the data set's classes to the
+        network's or the other way round, whichever fits the names of its sources better.
+    :param model: name of the network in error messages.
+    :param dataset: name of the data set in error messages.
+    :raises DatasetError: there is no mapping, it does not fit, or it allows more than one coarse
+        class for a finer one.
     """
     if network.names == data.names and not mapping:
         return same_classes(data)

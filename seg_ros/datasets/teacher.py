@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels that a network makes of images that have none, written as a data set of its own."""
+"""Labelling images that have no labels with a network, which makes a new data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..images.video_file import read_video, VIDEO_SUFFIXES
 from .dataset import DatasetError
 
 THUMBNAIL = 32, 18
-"""Width and height at which two frames of a video are compared."""
+"""The width and height, in pixels, of the small copies by which frames are compared."""
 
 
 class SourceFrame(NamedTuple):
@@ -37,7 +37,8 @@ class SourceFrame(NamedTuple):
 
     :param name: path below ``images/SPLIT`` and ``labels/SPLIT``, without a suffix.
     :param image: uint8 RGB, (H, W, 3).
-    :param file: the image file that it is, if it is one; else it becomes a JPEG.
+    :param file: the image's file, which is copied as it is; None for a frame of a video or bag,
+        which is written as a JPEG.
     """
 
     name: str
@@ -47,12 +48,12 @@ class SourceFrame(NamedTuple):
 
 def frames_of(path: Path, every: int = 1, least_change: float = 0.0) -> Iterator[SourceFrame]:
     """
-    Yield the images of a file or of a folder and all below it, or the frames of a video.
+    Yield an image file, all images in a folder and below it, or the frames of a video.
 
-    :param every: of a video one frame in so many.
-    :param least_change: of a video only frames that differ from the one before by at least this
-        much, the mean difference of small grey pictures in steps of 8-bit brightness.
-    :raises ValueError: it is none of these.
+    :param every: take only one of so many frames of a video.
+    :param least_change: take only frames of a video that differ from the last one taken by at
+        least this mean difference of small grey copies, in steps of 8-bit brightness.
+    :raises ValueError: the path does not exist, or is a folder without images.
     """
     if path.is_dir():
         files = sorted(f for f in path.rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES)
@@ -74,10 +75,11 @@ def thinned(
     name: str, images: Iterable[Image], every: int = 1, least_change: float = 0.0
 ) -> Iterator[SourceFrame]:
     """
-    Yield one in so many frames of a drive, and only those that show something new.
+    Yield one of so many frames of a drive, and only those that differ from the last one taken.
 
-    :param name: of the drive: what its frames are numbered in.
-    :param every: as :func:`frames_of`'s, and ``least_change`` likewise.
+    :param name: the drive's name, which becomes the folder of its numbered frames.
+    :param every: see :func:`frames_of`.
+    :param least_change: see :func:`frames_of`.
     """
     last: NDArray[np.float32] | None = None
     for i, image in enumerate(images):
@@ -97,15 +99,15 @@ def merged_labels(
     least_confidence: float = 0.0,
 ) -> Image:
     """
-    Return the likeliest class of each pixel, or 255 where it is not likely enough.
+    Return the most probable class of each pixel, or 255 if it is not probable enough.
 
-    :param probabilities: of the classes, (C, H, W), summing to 1.
-    :param given: labels that are there already, uint8 train ids (H, W), 255 where there are none.
-    :param weight: of the given labels, 0 to 1: 1 keeps them, less takes the weighted mean of the
-        network's probabilities and of theirs, which is all on their own class.
-    :param least_confidence: smallest probability, 0 to 1, that makes a label.
+    :param probabilities: the network's probability of each class, (C, H, W), summing to 1.
+    :param given: existing labels, uint8 train ids (H, W), 255 where there are none.
+    :param weight: weight of the existing labels, 0 to 1. Each counts as a probability of 1 for its
+        class, and the weighted mean with the network's probabilities decides; 1 keeps them all.
+    :param least_confidence: the smallest probability, 0 to 1, for which a pixel gets a label.
     :returns: uint8 train ids, (H, W).
-    :raises ValueError: a given label is no class, or the sizes differ.
+    :raises ValueError: an existing label is not a class, or the sizes differ.
     """
     classes, *size = probabilities.shape
     if given is not None:
@@ -125,11 +127,12 @@ def merged_labels(
 
 class LabelledFolder:
     """
-    A data set of the ``folder`` layout that grows image by image.
+    A data set of the ``folder`` layout that is written image by image.
 
-    :param root: its folder.
+    :param root: the data set's folder.
     :param split: the split that images are added to.
-    :raises DatasetError: it is there already, with other classes.
+    :param classes: the classes, which are written to ``classes.csv``.
+    :raises DatasetError: the folder holds a data set of other classes already.
     """
 
     def __init__(self, root: str | Path, split: str, classes: LabelSet) -> None:
@@ -143,21 +146,21 @@ class LabelledFolder:
         path = Path(root, 'classes.csv')
         if path.exists() and path.read_text() != table.getvalue():
             raise DatasetError(
-                f'{path}: expected the classes of the network that labels; found others. Choose '
-                'another folder, or that network'
+                f'{path}: expected the classes of the labelling network; found others. Choose '
+                'another folder, or a network of these classes'
             )
         write_atomically(path, table.getvalue().encode())
 
     def __contains__(self, name: str) -> bool:
-        """Return whether an image of this name has its labels."""
+        """Return whether an image of this name has been labelled."""
         return self._label_file(name).is_file()
 
     def labels(self, name: str) -> Image:
-        """Return the labels of an image that is in it, uint8 train ids (H, W)."""
+        """Return the labels of an image that has been added, uint8 train ids (H, W)."""
         return read_labels(self._label_file(name))
 
     def add(self, frame: SourceFrame, labels: Image) -> None:
-        """Write an image and its labels, these last, so that what has labels is whole."""
+        """Write an image, and then its labels, so that every labelled image is complete."""
         suffix = frame.file.suffix if frame.file else '.jpg'
         content = frame.file.read_bytes() if frame.file else encode_image(frame.image, suffix, 95)
         write_atomically(self._images / f'{frame.name}{suffix}', content)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a camera's image that shows the vehicle which carries it."""
+"""Ego masks: the part of a camera's image that shows the vehicle that carries the camera."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from .image_file import Image, ImageFileError, read_channels
 from .labels import IGNORE
 
 SIZES = 4
-"""How many sizes of a mask are kept: the camera's and the network's, and those of a change."""
+"""How many sizes of a mask are kept: the camera's and the network's, before and after a change."""
 
 
 def read_ego_mask(path: str | Path) -> Image:
     """
-    Read an image whose non-zero pixels are the vehicle: white on black, say, or a cut-out of it.
+    Read an ego mask: an image whose pixels are not black where the vehicle is.
 
-    Of several channels any one counts, but what is wholly transparent shows nothing.
+    White on black will do, and so will a cut-out of the vehicle. A pixel counts if any of its
+    colour channels is not zero and it is not fully transparent.
 
     :returns: uint8 (H, W), 255 where the vehicle is, else 0.
-    :raises ImageFileError: it is no image, one that does not keep its pixels (JPEG), or one that
-        shows no vehicle.
+    :raises ImageFileError: the file is not an image, is a JPEG (which changes pixels), or shows no
+        vehicle.
     :raises OSError: the file cannot be read.
     """
     channels = read_channels(path)
@@ -45,9 +46,11 @@ def read_ego_mask(path: str | Path) -> Image:
 
 class EgoMask:
     """
-    An ego mask for images of any size; safe to use from several threads.
+    An ego mask for images of any size. Several threads may use it at once.
 
-    :param path: as :func:`read_ego_mask`'s, and so are the errors.
+    :param path: the image file to read the mask from.
+    :raises ImageFileError: as :func:`read_ego_mask`.
+    :raises OSError: as :func:`read_ego_mask`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -55,7 +58,7 @@ class EgoMask:
 
         @lru_cache(SIZES)
         def resized(height: int, width: int) -> tuple[Image, Image]:
-            """Return the mask in a size, and its opposite."""
+            """Return the mask at a size, and its inverse."""
             vehicle = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
             return vehicle, ~vehicle
 
@@ -63,13 +66,13 @@ class EgoMask:
 
     def apply(self, labels: Image, confidence: Image | None = None) -> None:
         """
-        Take the vehicle out of what a network sees, in place.
+        Mark the vehicle's pixels as unlabeled, in place.
 
-        :param labels: class ids, uint8 (H, W), which become 255 there.
-        :param confidence: of the same size, which becomes 0 there.
+        :param labels: class ids, uint8 (H, W); they become 255 where the vehicle is.
+        :param confidence: uint8 of the same size; it becomes 0 where the vehicle is.
         """
         vehicle, elsewhere = self._resized(*labels.shape)
-        # Bits are as good as a choice here, and 20 times faster.
+        # Bitwise operations do the same as a choice by mask here, and are 20 times faster.
         np.bitwise_or(labels, vehicle, out=labels)
         if confidence is not None:
             np.bitwise_and(confidence, elsewhere, out=confidence)

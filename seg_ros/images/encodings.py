@@ -1,11 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The pixels of image messages, whether they come over DDS or from a bag.
+Pixels of image messages, whether they come over DDS or from a bag.
 
-OpenCV is asked directly. cv_bridge and rosbags-image wrap the very same conversions, but round
-16-bit values differently from each other, and only one of them honours ``step``; a mask shall not
-depend on which of them a machine has.
+This module calls OpenCV directly. cv_bridge and rosbags-image wrap the same OpenCV conversions,
+but they round 16-bit values differently and only one of them respects ``step``. A mask must not
+depend on which of the two is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .image_header import refusal
 
 
 class ImageMessage(Protocol):
-    """The fields of sensor_msgs/Image, of ROS's own class or of rosbags'."""
+    """The fields of sensor_msgs/Image that are used here; ROS's class and rosbags' both fit."""
 
     height: int
     width: int
@@ -33,18 +33,19 @@ class ImageMessage(Protocol):
 
 
 class ImageError(ValueError):
-    """An image message that cannot be used; the message says what was expected and found."""
+    """An image message cannot be used; the error says what was expected and what was found."""
 
 
 class _Encoding(NamedTuple):
-    """How an encoding stores a pixel, and OpenCV's code that makes it RGB (None: it is)."""
+    """How an encoding stores a pixel, and OpenCV's conversion to RGB (None: it is RGB already)."""
 
     channels: int
     to_rgb: int | None
     dtype: type[np.uint8] | type[np.uint16] = np.uint8
 
 
-# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row.
+# OpenCV names a Bayer pattern by the second and third pixel of the second row, ROS by the first
+# two pixels of the first two rows.
 _BAYER = {
     'bayer_rggb': cv2.COLOR_BayerBG2RGB,
     'bayer_bggr': cv2.COLOR_BayerRG2RGB,
@@ -64,8 +65,8 @@ _ENCODINGS = {
     **{f'{name}8': _Encoding(1, code) for name, code in _BAYER.items()},
     **{f'{name}16': _Encoding(1, code, np.uint16) for name, code in _BAYER.items()},
 }
-# The names that newer distributions gave to the YUV forms, and what drivers that think in OpenCV's
-# types mean by them (cv_bridge reads them so, too).
+# Newer distributions have new names for the YUV encodings. Some drivers send the names of OpenCV's
+# types; cv_bridge reads those in the same way.
 _ENCODINGS |= {
     alias: _ENCODINGS[name]
     for alias, name in {
@@ -81,11 +82,12 @@ _ENCODINGS |= {
 
 def to_array(message: ImageMessage) -> np.ndarray:
     """
-    Return an image message's pixels as its encoding has them, in native byte order.
+    Return an image message's pixels in its own encoding and in native byte order.
 
-    :returns: (H, W) or (H, W, C), uint8 or uint16; of 8 bits a view of the message, padded or not.
-    :raises ImageError: the encoding is unknown, its sizes do not fit each other or the data, or
-        it is too large.
+    :returns: (H, W) or (H, W, C), uint8 or uint16. 8-bit pixels are a view of the message's data,
+        even if its rows are padded.
+    :raises ImageError: the encoding is unknown, height, width, step and data do not fit together,
+        or the image is too large.
     """
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -99,7 +101,7 @@ def to_array(message: ImageMessage) -> np.ndarray:
     if not height or not width:
         raise ImageError(f'expected an image with pixels; found {width}x{height}')
     if encoding.channels == 2 and width % 2:
-        # OpenCV 5 says so itself, older ones read beyond the row.
+        # OpenCV 5 refuses an odd width; older releases read beyond the end of the row.
         raise ImageError(
             f'expected an even width, as {message.encoding} pairs the pixels of a row; found '
             f'{width}x{height}'
@@ -117,7 +119,7 @@ def to_array(message: ImageMessage) -> np.ndarray:
         raise ImageError(f'{refused}. Let the driver, or image_proc, make it smaller')
     pixels = data.reshape(height, step)[:, :row]
     if encoding.dtype == np.uint16:
-        # Packed first: rows of an odd number of bytes cannot be viewed as 16-bit values.
+        # The rows are packed first: a row of an odd number of bytes has no view of 16-bit values.
         pixels = np.ascontiguousarray(pixels).view(np.uint16)
         if bool(message.is_bigendian) != (sys.byteorder == 'big'):
             pixels = pixels.byteswap()
@@ -126,10 +128,10 @@ def to_array(message: ImageMessage) -> np.ndarray:
 
 def view_rgb(message: ImageMessage) -> Image:
     """
-    Return what :func:`to_rgb` does, of bgr8 too as a view: its channels run backwards.
+    Return the same as :func:`to_rgb`, but for bgr8 a view with reversed channels, not a copy.
 
-    The segmenter and :func:`seg_ros.images.overlay.draw` know such views and turn less than the
-    whole image. For most of OpenCV and NumPy they are slow.
+    The segmenter and :func:`seg_ros.images.overlay.draw` recognise such views and reverse the
+    channels later, of smaller images. Most functions of OpenCV and NumPy are slow on them.
 
     :raises ImageError: as :func:`to_rgb`.
     """
@@ -142,12 +144,12 @@ def to_rgb(message: ImageMessage) -> Image:
     """
     Return an image message's pixels as uint8 RGB, (H, W, 3).
 
-    For rgb8 that is a view of the message; for the others it is one pass of OpenCV, which is
-    several times faster than NumPy's copy of a view with reversed channels. 16 bits are taken over
-    their full range, 65535 becoming 255, to the nearest: a camera that leaves its upper bits
-    unused gives dark images.
+    For rgb8 the result is a view of the message. All other encodings take one conversion by
+    OpenCV, which is several times faster than NumPy's copy of a view with reversed channels.
+    16-bit values are scaled from their full range and rounded to the nearest, so that 65535
+    becomes 255; images of a camera that leaves the upper bits unused are therefore dark.
 
-    :raises ImageError: as :func:`to_array`; or the size is not one that the encoding can have.
+    :raises ImageError: as :func:`to_array`; also, the encoding does not allow the image's size.
     """
     pixels = to_array(message)
     conversion = _ENCODINGS[message.encoding].to_rgb

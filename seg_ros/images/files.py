@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what is a file, and writing one so that nobody ever meets half of it."""
+"""Safe reading and writing of files: only regular files are read, and writes are atomic."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import stat
 import tempfile
 
 MAX_FILE = 2**30
-"""Bytes of a file that is read as a whole: far more than any image or network here has."""
+"""The most bytes that a file may have to be read: far more than any image or network needs."""
 
 
 def read_regular(path: str | Path) -> bytes:
     """
-    Read a whole file, but nothing that never ends or never begins, as devices and pipes can.
+    Read a whole file. Devices and pipes are refused, as reading them may block or never end.
 
-    :raises OSError: it cannot be read, is no regular file, or larger than :data:`MAX_FILE`.
+    :raises OSError: the file cannot be read, is not a regular file, or is larger than
+        :data:`MAX_FILE`.
     """
-    # A pipe that nobody writes to is opened without waiting, and then refused.
+    # O_NONBLOCK: opening a pipe that nobody writes to would otherwise wait for ever.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(handle, 'rb') as file:
         status = os.fstat(handle)
@@ -37,12 +38,12 @@ def read_regular(path: str | Path) -> bytes:
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """
-    Write a file so that a reader, or a crash, sees the old one or the new one, never a part.
+    Write a file atomically: readers see the old content or the new, also after a crash.
 
-    Folders on the way to it are made.
+    Missing parent folders are made.
 
-    :raises OSError: it cannot be written, a full disk included; the old file is whole and nothing
-        is left beside it.
+    :raises OSError: the file cannot be written, for example because the disk is full. The old file
+        is then unchanged, and no temporary file is left beside it.
     """
     with replacing(path) as temporary, unwritable(path):
         temporary.write_bytes(content)
@@ -51,11 +52,12 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """
-    Give a new, empty file beside ``path``, which takes its place when the block ends.
+    Yield the path of a new, empty file that replaces ``path`` when the block ends.
 
-    Where the block raises, the new one goes and the old one stays. Folders on the way are made.
+    If the block raises, the new file is deleted and the old one stays. Missing parent folders are
+    made.
 
-    :raises OSError: as :func:`write_atomically`'s.
+    :raises OSError: as :func:`write_atomically`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with unwritable(path):
             with temporary.open('rb+') as file:
                 os.fsync(file.fileno())
-            # mkstemp makes files that only their owner reads.
+            # mkstemp makes files that only their owner may read.
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
@@ -80,12 +82,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def unwritable(path: str | Path) -> Iterator[None]:
-    """Let the errors of what writes a file name it, and say what to do."""
+    """Re-raise an OSError from writing a file with the file's path and a remedy."""
     try:
         yield
     except OSError as error:
         reason = (
-            f'{error.strerror}. What was there before is whole. Make room there, or choose '
+            f'{error.strerror}. An older file there is unchanged. Make room there, or choose '
             'another place, and repeat'
         )
         raise OSError(error.errno, reason, str(path)) from error

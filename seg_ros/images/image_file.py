@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The only place where images are decoded and encoded, so that all agree."""
+"""Decoding and encoding of image files. All code uses this module, so that results agree."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 FORMATS = ('JPEG', 'PNG', 'WebP', 'BMP', 'TIFF', 'PNM')
-"""What image files may be."""
+"""The formats that image files may have."""
 
 SENT = FORMATS[:3]
-"""What images in messages may be: anybody sends those, and cameras send no others."""
+"""The formats that images in messages may have: the ones that cameras send. Anybody can send a
+message, so no other decoder is reachable from the network."""
 
 JPEG = b'\xff\xd8\xff'
-"""How a JPEG begins."""
+"""The first bytes of every JPEG."""
 
 
 class ImageFileError(ValueError):
-    """A file that is not the image it should be; the message names it."""
+    """A file is not the image that was expected; the error names the file."""
 
 
 def decode_image(
@@ -40,10 +41,10 @@ def decode_image(
     """
     Decode a compressed image to RGB, (H, W, 3).
 
-    :param name: what to call the image in an error.
-    :param formats: what it may be, of :data:`FORMATS`.
-    :raises ImageFileError: it is none of these, is too large (:mod:`.image_header` says what
-        is), damaged, or cut short.
+    :param name: the image's name in error messages.
+    :param formats: the formats to accept, out of :data:`FORMATS`.
+    :raises ImageFileError: the image has another format, is larger than :mod:`.image_header`
+        allows, is damaged, or is cut short.
     """
     content = bytes(content)
     image = None if _is_cut_jpeg(content) else _decode(content, name, formats, cv2.IMREAD_COLOR)
@@ -64,11 +65,12 @@ def decode_labels(
     """
     Decode a label image to ids, (H, W).
 
-    :param name: what to call it in an error.
-    :param bits: 8, or 16 for ids of objects.
-    :param formats: what it may be, of :data:`FORMATS`; never a JPEG, which changes ids.
-    :raises ImageFileError: it is not an image of one channel of so many bits (a coloured drawing
-        of the labels, say), or is too large.
+    :param name: the image's name in error messages.
+    :param bits: bits of an id: 8, or 16 for ids of objects.
+    :param formats: the formats to accept, out of :data:`FORMATS`. JPEG is always refused, as it
+        changes ids.
+    :raises ImageFileError: the image has not one channel of that many bits (it may show colours
+        instead of ids), or is too large.
     """
     content = bytes(content)
     found, labels = 'a JPEG, which changes ids', None
@@ -85,9 +87,9 @@ def decode_labels(
 
 def _decode(content: bytes, name: str, formats: Sequence[str], mode: int) -> NDArray[Any] | None:
     """
-    Return what OpenCV makes of it; None if nothing.
+    Decode an image with OpenCV; return None if it has another format or is damaged.
 
-    :raises ImageFileError: it would make too much of it.
+    :raises ImageFileError: the image is too large; it is not decoded then.
     """
     header = read_header(content)
     if header is None or header.format not in formats:
@@ -106,15 +108,20 @@ def _listed(formats: Sequence[str]) -> str:
 
 def _is_cut_jpeg(content: bytes) -> bool:
     """
-    Tell whether a JPEG's last scan does not end.
+    Tell whether a JPEG is cut off in its last scan.
 
-    Before release 5 OpenCV makes up what is missing, and not the same each time.
+    Before release 5, OpenCV fills in the missing pixels, and differently each time.
     """
     return content.startswith(JPEG) and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
 
 
 def read_image(path: str | Path) -> Image:
-    """Read an image file as RGB, (H, W, 3). Errors as :func:`decode_image`'s, and OSError."""
+    """
+    Read an image file as RGB, (H, W, 3).
+
+    :raises ImageFileError: as :func:`decode_image`.
+    :raises OSError: the file cannot be read.
+    """
     return decode_image(read_regular(path), str(path), FORMATS)
 
 
@@ -122,7 +129,8 @@ def read_channels(path: str | Path) -> NDArray[Any]:
     """
     Read an image file's channels as they are stored: (H, W), or (H, W, C) as BGR or BGRA.
 
-    :raises ImageFileError: it is no image, a JPEG, which changes values, or too large.
+    :raises ImageFileError: the file is not an image, is a JPEG (which changes values), or is too
+        large.
     :raises OSError: the file cannot be read.
     """
     content = read_regular(path)
@@ -139,9 +147,9 @@ def read_channels(path: str | Path) -> NDArray[Any]:
 
 def images_in(folder: str | Path) -> list[Path]:
     """
-    Return a folder's image files, by name.
+    Return a folder's image files, sorted by name.
 
-    :raises ImageFileError: there are none.
+    :raises ImageFileError: the folder has no image files.
     """
     paths = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
@@ -152,27 +160,36 @@ def images_in(folder: str | Path) -> list[Path]:
 
 
 def read_labels(path: str | Path, bits: int = 8) -> NDArray[Any]:
-    """Read a label image as ids, (H, W). Errors as :func:`decode_labels`'s, and OSError."""
+    """
+    Read a label image as ids, (H, W).
+
+    :raises ImageFileError: as :func:`decode_labels`.
+    :raises OSError: the file cannot be read.
+    """
     return decode_labels(read_regular(path), str(path), bits, FORMATS)
 
 
 def write_image(path: str | Path, image: Image) -> None:
     """
-    Write RGB (H, W, 3) or labels (H, W) in the format that the path's ending names.
+    Write RGB (H, W, 3) or labels (H, W) in the format of the path's suffix.
 
-    :raises ValueError: there is no such format.
+    :raises ValueError: OpenCV knows no format of that suffix.
     :raises OSError: the file cannot be written.
     """
     write_atomically(path, encode_image(image, Path(path).suffix))
 
 
 def new_image(shape: tuple[int, ...]) -> Image:
-    """Return a black image whose memory is an array('B'): what a message takes without copying."""
+    """Return a black image stored in an array('B'), which a message takes without copying."""
     return np.frombuffer(array('B', [0]) * math.prod(shape), np.uint8).reshape(shape)
 
 
 def to_bgr(image: Image) -> Image:
-    """Return RGB, (H, W, 3), as BGR, contiguous; without copying if it is BGR seen as RGB."""
+    """
+    Return RGB, (H, W, 3), as contiguous BGR.
+
+    An image that is a reversed view of BGR (see :func:`.encodings.view_rgb`) is not copied.
+    """
     if image.strides[2] < 0:
         return np.ascontiguousarray(image[:, :, ::-1])
     return cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=new_image(image.shape))
@@ -180,10 +197,10 @@ def to_bgr(image: Image) -> Image:
 
 def encode_image(image: Image, suffix: str, quality: int = 90) -> bytes:
     """
-    Encode RGB (H, W, 3) or labels (H, W) as ``suffix`` (``.png``, ``.jpg``) says.
+    Encode RGB (H, W, 3) or labels (H, W) in the format of a suffix such as ``.png`` or ``.jpg``.
 
-    :param quality: of a JPEG, 1 to 100.
-    :raises ValueError: there is no such format.
+    :param quality: the quality of a JPEG, 1 to 100; other formats ignore it.
+    :raises ValueError: OpenCV knows no format of that suffix.
     """
     if image.ndim == 3:
         image = to_bgr(image)

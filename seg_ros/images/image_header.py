@@ -1,10 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What an image file says of its size, read before a decoder makes room for it.
+The size that an image's header declares, read and limited before a decoder allocates memory.
 
-A few bytes can promise any size, and a decoder believes them. What is not read here is not
-decoded: of the formats that OpenCV knows these are the ones that cameras and data sets use.
+A file of a few bytes can declare any size, and a decoder allocates memory for it. Formats that are
+not read here are not decoded at all: out of those that OpenCV knows, these are the ones that
+cameras and data sets use.
 """
 
 from __future__ import annotations
@@ -15,29 +16,30 @@ import struct
 from typing import NamedTuple
 
 PNG = b'\x89PNG\r\n\x1a\n'
-"""How a PNG begins."""
+"""The first bytes of every PNG."""
 
 MAX_PIXELS = 2**26
-"""Of an image, 8192x8192 or as many: a decoder needs up to 12 bytes for each."""
+"""The most pixels of an image, as many as 8192x8192; a decoder needs up to 12 bytes for each."""
 
 MAX_SIDE = 2**15
-"""Of an image: more than any camera's row, and what lies beyond is slow for all that follows."""
+"""The most pixels in a row or column of an image. No camera has more, and longer rows would slow
+down everything after decoding."""
 
 MAX_SEGMENTS = 1000
-"""Of a JPEG, in front of its pixels: a colour profile has up to 255."""
+"""The most segments before a JPEG's pixels; a colour profile alone has up to 255."""
 
 MAX_SCANS = 32
-"""Of a JPEG: each goes over the whole image. Progressive ones have about ten."""
+"""The most scans of a JPEG; each takes a pass over the image. Progressive JPEGs have about ten."""
 
 MAX_CHUNKS = 2**16
-"""Of a PNG: most of them have 8192 bytes of the image or more."""
+"""The most chunks of a PNG; in most files a chunk holds 8192 bytes of the image or more."""
 
 MAX_ENTRIES = 1000
-"""Of a TIFF's first directory, where 20 are usual."""
+"""The most entries in a TIFF's first directory; 20 are usual."""
 
 
 class Header(NamedTuple):
-    """A format's name, and the most pixels that its decoder would make room for at once."""
+    """An image's format, and the largest width and height that its decoder will allocate."""
 
     format: str
     width: int
@@ -45,14 +47,14 @@ class Header(NamedTuple):
 
 
 def refusal(width: int, height: int) -> str:
-    """Return what is wrong with an image's size, nothing if it is fine."""
+    """Return what is wrong with an image's size, or an empty string if it is fine."""
     if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
         return ''
     return f'expected {MAX_PIXELS} pixels at most, and {MAX_SIDE} a side; found {width}x{height}'
 
 
 def read_header(content: bytes) -> Header | None:
-    """Return what an encoded image says of itself; None if it is of no known format, or broken."""
+    """Return the header of an encoded image; None if its format is unknown or it is damaged."""
     for name, (signature, read) in _FORMATS.items():
         if re.match(signature, content, re.DOTALL):
             try:
@@ -63,19 +65,19 @@ def read_header(content: bytes) -> Header | None:
 
 
 def _read_jpeg(content: bytes) -> tuple[int, int]:
-    if content.count(b'\xff\xda') > MAX_SCANS:  # which within a scan does not occur
+    if content.count(b'\xff\xda') > MAX_SCANS:  # the start of a scan; its data cannot contain this
         raise ValueError
     position = 2
     for _ in range(MAX_SEGMENTS):
-        # As libjpeg does: whatever stands between segments is passed over.
+        # Skip bytes between segments, as libjpeg does.
         position = content.index(b'\xff', position)
         while content[position : position + 1] == b'\xff':
             position += 1
         (marker,) = struct.unpack_from('B', content, position)
         position += 1
-        if marker in (0x00, 0x01, *range(0xD0, 0xD8)):  # these have no length
+        if marker in (0x00, 0x01, *range(0xD0, 0xD8)):  # markers without a length
             continue
-        if marker in (0xD9, 0xDA):  # the pixels, or the end
+        if marker in (0xD9, 0xDA):  # the end of the image, or the start of its pixels
             break
         length, _, height, width = struct.unpack_from('>HBHH', content, position)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -86,10 +88,10 @@ def _read_jpeg(content: bytes) -> tuple[int, int]:
 
 def _read_png(content: bytes) -> tuple[int, int]:
     """
-    Return the size of a still image whose chunks are as long as they say.
+    Return the size of a PNG; refuse animations and files that end within a chunk.
 
-    OpenCV 5 makes room for a chunk before it looks whether it is there, which costs seconds and
-    gigabytes, and crashes on an animation whose first frame is missing.
+    OpenCV 5 allocates memory for a chunk before it checks that the file holds it, which can take
+    seconds and gigabytes, and it crashes on an animation whose first frame is missing.
     """
     position = len(PNG)
     for _ in range(MAX_CHUNKS):
@@ -133,13 +135,14 @@ def _read_pnm(content: bytes) -> tuple[int, int]:
 
 def _read_tiff(content: bytes) -> tuple[int, int]:
     """
-    Return the sides of the image, or of its tiles where those are larger.
+    Return the width and height of the image, or of its tiles where those are larger.
 
-    Only what is written as the standard wants it is read, as libtiff accepts more.
+    Only entries that follow the standard are accepted; libtiff accepts more than that.
     """
     order = '<' if content[:2] == b'II' else '>'
     (version,) = struct.unpack_from(f'{order}H', content, 2)
-    # Where the first directory is; how an entry's count and value are written; the value's place.
+    # The place of the first directory's offset, the format of counts, and a value's place in an
+    # entry.
     big = version == 43
     where, counts, place = (8, 'Q', 12) if big else (4, 'I', 8)
     (start,) = struct.unpack_from(order + counts, content, where)
@@ -154,12 +157,12 @@ def _read_tiff(content: bytes) -> tuple[int, int]:
             if kind not in _TIFF_NUMBERS or count != 1:
                 raise ValueError
             (value,) = struct.unpack_from(order + _TIFF_NUMBERS[kind], content, entry + place)
-            sides[tag] = max(sides[tag], value)  # the same may come twice
+            sides[tag] = max(sides[tag], value)  # a tag may occur twice
     return max(sides[256], sides[322]), max(sides[257], sides[323])
 
 
 _TIFF_NUMBERS = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
-"""Types of whole numbers, and how `struct` reads them."""
+"""TIFF's types of whole numbers, and the format by which `struct` reads each."""
 
 _FORMATS: dict[str, tuple[bytes, Callable[[bytes], tuple[int, int]]]] = {
     'JPEG': (rb'\xff\xd8\xff', _read_jpeg),
@@ -169,4 +172,5 @@ _FORMATS: dict[str, tuple[bytes, Callable[[bytes], tuple[int, int]]]] = {
     'TIFF': (rb'II[*+]\0|MM\0[*+]', _read_tiff),
     'PNM': (rb'P[1-6]\s', _read_pnm),
 }
-"""How a format begins, and what reads its size; the most usual first."""
+"""Each format's first bytes, as a pattern, and the function that reads its size. The most common
+formats come first."""

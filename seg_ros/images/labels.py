@@ -1,26 +1,29 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Classes: their names, their colours, and the id of a pixel that has none."""
+"""Classes: their names, their colours, and the id of unlabeled pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 IGNORE = 255
-"""Id of an unlabeled pixel, in label images, masks and losses alike."""
+"""The id of an unlabeled pixel in label images, masks and losses."""
 
 MAX_NAME = 100
-"""Characters of a class's name."""
+"""The most characters of a class's name."""
 
 Palette = tuple[tuple[int, int, int], ...]
 
 
 def distinct_palette(count: int) -> Palette:
     """
-    Return colours for classes that come without, 255 at most.
+    Return distinct colours for classes that have none of their own.
 
-    The three lowest bits of a colour's number, from 1 on, are the highest of red, green and blue,
-    the next three the second highest, and so on: all differ, and none is black.
+    Colours are numbered from 1. The three lowest bits of the number become the highest bits of
+    red, green and blue, the next three bits the second highest, and so on. So all colours differ,
+    and none is black.
+
+    :param count: how many colours, 255 at most.
     """
     return tuple(
         (_every_third_bit(n), _every_third_bit(n >> 1), _every_third_bit(n >> 2))
@@ -37,10 +40,10 @@ class LabelSet:
     """
     The classes of a network or a data set, in the order of their ids.
 
-    :param names: one unique name a class, that can be shown in a line.
-    :param palette: one (red, green, blue) a class, 0 to 255.
-    :raises ValueError: names and colours do not pair up, a name comes twice or cannot be shown, or
-        a colour is none.
+    :param names: one unique name for each class, of 1 to :data:`MAX_NAME` printable characters.
+    :param palette: one (red, green, blue) for each class, 0 to 255.
+    :raises ValueError: there are not as many names as colours, a name occurs twice or is not
+        printable, or a colour is not made of values of 0 to 255.
     """
 
     names: tuple[str, ...]
@@ -57,7 +60,7 @@ class LabelSet:
                 f'expected 1 to {IGNORE} classes with different names; found {self.names}'
             )
 
-        # They go into logs, messages and reports, where a control character may be an order.
+        # Names appear in logs, messages and reports, where control characters can do harm.
         for name in self.names:
             if (
                 not isinstance(name, str)
@@ -85,7 +88,7 @@ CAMVID = LabelSet(
 )  # fmt: skip
 
 CAMVID32 = LabelSet(
-    # The original set's 32 classes but Void, in the order of its colour table.
+    # The original set's 32 classes without Void, in the order of its colour table.
     ('Animal', 'Archway', 'Bicyclist', 'Bridge', 'Building', 'Car', 'CartLuggagePram', 'Child',
      'Column_Pole', 'Fence', 'LaneMkgsDriv', 'LaneMkgsNonDriv', 'Misc_Text', 'MotorcycleScooter',
      'OtherMoving', 'ParkingBlock', 'Pedestrian', 'Road', 'RoadShoulder', 'Sidewalk',
@@ -111,7 +114,8 @@ CITYSCAPES = LabelSet(
 )  # fmt: skip
 
 COCO_STUFF = LabelSet(
-    # 80 things and 91 stuff, in the order of the official labels.txt, which has no colours.
+    # 80 classes of things and 91 of stuff, in the order of the official labels.txt, which defines
+    # no colours.
     ('person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',
      'traffic light', 'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog',
      'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella',

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of labels, for people: class colours, overlays, a legend, a panel beside a video."""
+"""Drawings of labels: masks in class colours, overlays, a legend, and a panel beside a video."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .image_file import Image, new_image
 from .labels import IGNORE, LabelSet, Palette
 
 THUMBNAIL = 480
-"""Pixels across a small copy of a frame."""
+"""The width in pixels of a frame's thumbnail."""
 
 MIN_LINE = 16
-"""Height in pixels of the smallest line of text that can be read."""
+"""The height in pixels of the smallest readable line of text."""
 
 BLACK, GREY, PALE, WHITE = (0, 0, 0), (160, 160, 160), (232, 232, 232), (255, 255, 255)
 
@@ -26,9 +26,12 @@ BLACK, GREY, PALE, WHITE = (0, 0, 0), (160, 160, 160), (232, 232, 232), (255, 25
 @dataclass(frozen=True)
 class Paint:
     """
-    Which pictures to draw of the labels.
+    Which pictures to draw of a mask, and how.
 
-    :param opacity: of the colours in the overlay, 0 to 1.
+    :param palette: one (red, green, blue) for each class.
+    :param opacity: the opacity of the colours in the overlay, 0 to 1.
+    :param color: whether to draw the mask in the classes' colours.
+    :param overlay: whether to draw these colours over the image.
     """
 
     palette: Palette
@@ -39,7 +42,7 @@ class Paint:
 
 @lru_cache(maxsize=16)
 def _table(palette: Palette) -> Image:
-    """Return the palette as OpenCV's look-up table; ids without a colour are black."""
+    """Return a palette as a look-up table for OpenCV; ids without a colour become black."""
     table = np.zeros((1, 256, 3), np.uint8)
     table[0, : len(palette)] = palette
     return table
@@ -50,8 +53,8 @@ def colorize(mask: Image, palette: Palette) -> Image:
     Paint each pixel of a mask in its class's colour.
 
     :param mask: class ids, (H, W).
-    :param palette: one colour an id; the result has the palette's channel order.
-    :returns: (H, W, 3); unlabeled pixels are black.
+    :param palette: one colour for each id; the result has the palette's channel order.
+    :returns: uint8, (H, W, 3); unlabeled pixels are black.
     """
     painted = new_image((*mask.shape, 3))
     return cv2.LUT(cv2.merge([mask, mask, mask]), _table(palette), dst=painted)
@@ -59,24 +62,25 @@ def colorize(mask: Image, palette: Palette) -> Image:
 
 def overlay(image: Image, mask: Image, palette: Palette, opacity: float = 0.5) -> Image:
     """
-    Lay a mask's colours over an image of the same size and channel order.
+    Draw a mask's colours over an image of the same size and channel order.
 
-    :param opacity: of the colours, 0 to 1; unlabeled pixels stay as they are.
-    :returns: (H, W, 3).
+    :param opacity: the opacity of the colours, 0 to 1; unlabeled pixels show the image alone.
+    :returns: uint8, (H, W, 3).
     """
     colors, blended = colorize(mask, palette), new_image(image.shape)
     cv2.addWeighted(colors, opacity, image, 1 - opacity, 0, dst=blended)
-    # By NumPy, as OpenCV's comparison takes a mask of one pixel for a number.
+    # NumPy compares here, because OpenCV takes a mask of one pixel for a number.
     return cv2.copyTo(image, np.equal(mask, IGNORE).view(np.uint8), blended)
 
 
 def draw(image: Image, mask: Image, paint: Paint) -> tuple[Image | None, Image | None]:
     """
-    Return the pictures that are asked for: colours, and overlay.
+    Draw the pictures that ``paint`` asks for: the mask in colours, and the overlay.
 
-    :param image: RGB, (H, W, 3); resized where the mask is smaller or larger.
-    :returns: RGB, (h, w, 3) of the mask. Where the image is BGR seen as RGB, so are
-        they, as messages want them.
+    :param image: RGB, (H, W, 3); resized if the mask has another size.
+    :returns: both as RGB, (h, w, 3), of the mask's size; None for a picture that is not asked for.
+        If the image is a reversed view of BGR, so are the pictures, which messages then take
+        without copying.
     """
     backwards = image.strides[2] < 0
     order = slice(None, None, -1 if backwards else 1)
@@ -94,8 +98,8 @@ def legend(labels: LabelSet, height: int) -> Image:
     """
     Draw the class names beside their colours.
 
-    :param height: of the picture in pixels. Names that do not fit below each other stand in
-        several columns.
+    :param height: the picture's height in pixels. Names that do not fit into one column are drawn
+        in several.
     :returns: RGB, (height, W, 3), black letters on white.
     """
     columns = min(-(-len(labels) * MIN_LINE // height), len(labels))
@@ -113,12 +117,12 @@ def legend(labels: LabelSet, height: int) -> Image:
 
 class Panel:
     """
-    The strip beside a video's frames: what each colour means, and how much of the picture has it.
+    The panel beside a video's frames: each class's name, colour, and share of the frame.
 
-    Of more classes than there is room for, each frame shows those with the largest shares and
-    the sum of the others. What stays the same is drawn once.
+    If the classes do not all fit, each frame's panel shows those with the largest shares and the
+    sum of the others. Parts that are the same in all frames are drawn once.
 
-    :param height: of the frames in pixels; the letters grow with it.
+    :param height: the height of the frames in pixels; the size of the text grows with it.
     """
 
     def __init__(self, labels: LabelSet, height: int) -> None:
@@ -134,7 +138,7 @@ class Panel:
             names += (f'{len(names) - rows + 1} others',)
             self._colors += (GREY,)
         self._entries = [_entry(*entry, line) for entry in zip(names, self._colors)]
-        # To the right of the names stand the bars, and right of these the figures.
+        # The bars are to the right of the names, and the percentages to the right of the bars.
         self._bars = max(entry.shape[1] for entry in self._entries) + line // 2
         self._full = 5 * line
         width = (self._bars + self._full + _text('100.0%', line).shape[1] + line) // 2 * 2
@@ -146,17 +150,17 @@ class Panel:
 
     @property
     def width(self) -> int:
-        """Return the strip's width in pixels; it is even, as H.264 needs it."""
+        """Return the panel's width in pixels, which is even, as H.264 requires."""
         return self._blank.shape[1]
 
     def draw(self, share: Sequence[float], fps: float | None, caption: str = '') -> Image:
         """
-        Return the panel of one frame.
+        Draw the panel of one frame.
 
-        :param share: of each class in the frame's pixels, 0 to 1. What follows the classes, such
-            as the share of unlabeled pixels, is not shown.
-        :param fps: frames a second, if known; it stands at the top, with the caption below, of
-            which what does not fit is cut off.
+        :param share: each class's share of the frame's pixels, 0 to 1. Further values, such as the
+            share of unlabeled pixels, are not shown.
+        :param fps: frames per second, shown at the top; None if unknown.
+        :param caption: a line of text below that; what does not fit is cut off.
         :returns: RGB, (height, width, 3).
         """
         picture, line = self._blank.copy(), self._line
@@ -167,7 +171,7 @@ class Panel:
         shown: Sequence[int] = range(self._classes)
         if self._crowded:
             ranked = sorted(shown, key=shares.__getitem__, reverse=True)
-            # In the order of their ids, so that few rows change from frame to frame.
+            # They are shown in the order of their ids, so that few rows change between frames.
             shown = [*sorted(ranked[: len(self._rows) - 1]), self._classes]
             shares.append(sum(shares[i] for i in ranked[len(self._rows) - 1 :]))
         for y, i in zip(self._rows, shown):
@@ -186,7 +190,7 @@ class Panel:
 
 @lru_cache(maxsize=4096)
 def _text(text: str, line: int) -> Image:
-    """Return black letters on white, (line, W, 3); drawn larger and shrunk, for smooth edges."""
+    """Return black text on white, (line, W, 3), drawn at four times the size for smooth edges."""
     font, scale, thickness = cv2.FONT_HERSHEY_SIMPLEX, line / 8, max(1, round(line / 4))
     width = cv2.getTextSize(text, font, scale, thickness)[0][0]
     large = np.full((4 * line, 4 * (width // 4 + 3), 3), WHITE, np.uint8)
@@ -195,7 +199,7 @@ def _text(text: str, line: int) -> Image:
 
 
 def _entry(name: str, color: tuple[int, int, int], line: int) -> Image:
-    """Return a class's colour with its name to the right, (line, W, 3)."""
+    """Return a patch of a class's colour with its name to the right, (line, W, 3)."""
     text = _text(name, line)
     entry = np.full((line, 2 * line + text.shape[1], 3), WHITE, np.uint8)
     corners = (line // 4, line // 8), (7 * line // 4, line - 1 - line // 8)
@@ -205,7 +209,7 @@ def _entry(name: str, color: tuple[int, int, int], line: int) -> Image:
 
 
 def _paste(picture: Image, part: Image, x: int, y: int) -> None:
-    """Copy a part into a picture, its upper left corner at (x, y); what sticks out is cut off."""
+    """Copy a part into a picture with its upper left corner at (x, y); what exceeds it is cut."""
     window = picture[y : y + len(part), x : x + part.shape[1]]
     window[:] = part[: len(window), : window.shape[1]]
 
@@ -214,7 +218,7 @@ def thumbnail(image: Image, interpolation: int = cv2.INTER_NEAREST) -> Image:
     """
     Return a copy of an image, (H, W, ...), no wider than :data:`THUMBNAIL`.
 
-    :param interpolation: OpenCV's; the default is for ids, ``INTER_AREA`` for photographs.
+    :param interpolation: OpenCV's flag. The default suits class ids, ``INTER_AREA`` photographs.
     """
     height, width = image.shape[:2]
     if width <= THUMBNAIL:

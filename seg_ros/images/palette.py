@@ -1,13 +1,13 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Colours that a colour-blind person can tell apart.
+Colours that colour-blind people can tell apart.
 
-Two colours are as far from each other as they look to whom they look most alike: their distance
-in CIELAB (CIE 1976) is taken for normal vision, protanopia, deuteranopia and tritanopia, and the
-least of the four counts. The three are simulated as Machado, Oliveira and Fernandes do ("A
+The distance of two colours is taken in CIELAB (CIE 1976) for normal vision, protanopia,
+deuteranopia and tritanopia, and the smallest of the four counts. The three deficiencies are
+simulated by a matrix on linear RGB, at severity 1, as Machado, Oliveira and Fernandes do ("A
 Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE Transactions on
-Visualization and Computer Graphics 15(6), 2009): a matrix, at severity 1, on linear RGB.
+Visualization and Computer Graphics 15(6), 2009).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from .labels import LabelSet, Palette
 
 PALETTES = ('model', 'colorblind')
-"""What the classes are drawn in: the network's own palette, or this module's."""
+"""The palettes to choose from: the network's own, or the one of this module."""
 
 VISIONS = np.array(
     [
@@ -43,24 +43,26 @@ VISIONS = np.array(
         ],
     ]
 )
-"""Normal, protan, deutan, tritan; (4, 3, 3)."""
+"""The matrices on linear RGB that simulate normal vision, protanopia, deuteranopia and
+tritanopia, (4, 3, 3)."""
 
 RGB_TO_XYZ = np.array(
     [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
 )
-"""Of linear sRGB (IEC 61966-2-1)."""
+"""The matrix from linear sRGB (IEC 61966-2-1) to CIE XYZ."""
 
 AVOIDED = (0, 0, 0), (119, 119, 119), (255, 255, 255)
-"""Nobody's colours: of unlabeled pixels, of the street below an overlay, of a legend's paper."""
+"""Colours that no class gets: black marks unlabeled pixels, grey is like the street below an
+overlay, and white is a legend's background."""
 
 
 @cache
 def with_palette(labels: LabelSet, palette: str) -> LabelSet:
     """
-    Return the classes with the colours that they are to be drawn in.
+    Return the classes with the colours of a palette.
 
     :param palette: one of :data:`PALETTES`.
-    :raises ValueError: it is none.
+    :raises ValueError: there is no such palette.
     """
     if palette not in PALETTES:
         raise ValueError(f'palette: expected one of {", ".join(PALETTES)}; found {palette!r}')
@@ -72,10 +74,11 @@ def with_palette(labels: LabelSet, palette: str) -> LabelSet:
 @cache
 def colorblind_palette(count: int) -> Palette:
     """
-    Return colours that look different to everyone: 28 apart for 11 classes, 19 for 19, 5 for 171.
+    Return colours that are as distinct as possible, also to colour-blind people.
 
-    From a grid of 4096, each is the one farthest from those before it and from
-    :data:`AVOIDED`; then, as long as one of them can move away from its nearest, it does.
+    Each colour is the one of a grid of 4096 that is farthest from the colours before it and from
+    :data:`AVOIDED`. Then colours are replaced as long as this moves one of them farther from its
+    nearest neighbour. The smallest distance is 28 for 11 classes, 19 for 19, and 5 for 171.
     """
     steps = np.arange(0, 256, 17)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing='ij'), -1).reshape(-1, 3)
@@ -84,7 +87,7 @@ def colorblind_palette(count: int) -> Palette:
     def distances(look: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.linalg.norm(looks - look[:, None], axis=-1).min(axis=0)
 
-    # One row for each chosen colour, with its distance from all of the grid.
+    # Row i holds the distances of chosen colour i from all colours of the grid.
     from_avoided = np.min([distances(look) for look in _looks(AVOIDED).swapaxes(0, 1)], axis=0)
     rows = np.full((count, len(grid)), np.inf)
     chosen = [-1] * count
@@ -102,7 +105,7 @@ def colorblind_palette(count: int) -> Palette:
 
 
 def _shared_out(colors: Palette, wanted: Palette) -> Palette:
-    """Give each class one of the colours; those most like what a class wants are given first."""
+    """Assign each class one of the colours, starting with the pair that is most alike."""
     own, offered = _looks(wanted)[0], _looks(colors)[0]
     difference = np.linalg.norm(own[:, None] - offered, axis=-1)
     given: dict[int, int] = {}
@@ -114,7 +117,7 @@ def _shared_out(colors: Palette, wanted: Palette) -> Palette:
 
 
 def _looks(colors: ArrayLike) -> NDArray[np.float64]:
-    """Return what (N, 3) colours, 0 to 255, look like: CIELAB of each vision, (4, N, 3)."""
+    """Return the CIELAB values of colours, (N, 3), 0 to 255, in each kind of vision, (4, N, 3)."""
     encoded = np.asarray(colors, np.float64) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ VISIONS.swapaxes(1, 2), 0, 1)
@@ -123,6 +126,6 @@ def _looks(colors: ArrayLike) -> NDArray[np.float64]:
 
 
 def _compressed(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return CIELAB's f, a cube root that is straight near 0."""
+    """Return CIELAB's function f: the cube root, continued by a straight line near 0."""
     edge = 6 / 29
     return np.where(value > edge**3, np.cbrt(value), value / (3 * edge**2) + 4 / 29)

@@ -1,11 +1,12 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Masks as runs of equal labels, in the form that Autoware's fusion nodes read.
+Run-length encoded masks, in the form that Autoware's fusion nodes read.
 
-A run is a uint8 label and a native int32 length, five bytes without padding. Runs go over the
-pixels row by row and do not end with a row. Autoware's `perception_utils` (run_length_encoder)
-writes and reads them so, in the `data` of a mono8 image with its true height and width.
+A run is a uint8 label and an int32 length in native byte order: five bytes without padding. Runs
+follow the pixels row by row and may continue from one row to the next. Autoware's
+`perception_utils` (run_length_encoder) uses this form, in the `data` of a mono8 image whose height
+and width are those of the mask.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .image_file import Image
 from .labels import LabelSet
 
 RUN = np.dtype([('label', np.uint8), ('length', np.int32)])
+"""One run: a label, and how many pixels have it."""
 
 AUTOWARE = {
     0: 'unknown', 1: 'building', 2: 'wall', 3: 'obstacle', 4: 'traffic light', 5: 'traffic sign',
@@ -28,9 +30,9 @@ AUTOWARE = {
 }  # fmt: skip
 """Autoware's labels by id."""
 
-# By the names of CamVid (11 and 32 classes), Cityscapes and COCO-Stuff, in small letters. What
-# stands in the way and has no label of its own is an obstacle, as Autoware can be told to take
-# buildings and walls out of a point cloud. What is not here is unknown.
+# Autoware's id for the class names of CamVid (11 and 32 classes), Cityscapes and COCO-Stuff, in
+# lower case. Classes that block the way and have no label of their own are obstacles, since
+# Autoware can be told to take buildings and walls out of a point cloud. All others are unknown.
 _CLASSES = {
     1: 'building, archway, bridge, tunnel, building-other, house, skyscraper',
     2: 'wall, wall-brick, wall-concrete, wall-other, wall-panel, wall-stone, wall-tile, wall-wood',
@@ -49,20 +51,20 @@ _CLASSES = {
     15: 'sky, sky-other, clouds',
 }
 AUTOWARE_IDS = {name: i for i, names in _CLASSES.items() for name in names.split(', ')}
-"""Autoware's id of a class, by its name in small letters."""
+"""Autoware's id by class name in lower case."""
 
 
 class RunLengthError(ValueError):
-    """Data that is no mask in runs; the message says what was expected and found."""
+    """Data is not a run-length encoded mask; the error says what was expected and found."""
 
 
 def encode(mask: Image) -> Image:
     """
-    Return a mask's runs.
+    Encode a mask as runs.
 
-    :param mask: uint8 (H, W), at least one pixel.
-    :returns: uint8 (5 * runs). Each run is as long as it can be.
-    :raises RunLengthError: it is no such mask.
+    :param mask: uint8 (H, W) with at least one pixel.
+    :returns: uint8 (5 * runs). Neighbouring runs have different labels.
+    :raises RunLengthError: the mask has another type or shape, or no pixels.
     """
     if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
         raise RunLengthError(
@@ -80,23 +82,24 @@ def encode(mask: Image) -> Image:
 
 def decode(runs: bytes | memoryview | NDArray[np.uint8], height: int, width: int) -> Image:
     """
-    Return the mask that :func:`encode`, or Autoware, has made runs of.
+    Decode a mask that :func:`encode` or Autoware has encoded.
 
     :returns: uint8 (height, width).
-    :raises RunLengthError: the runs are not whole, or not of that many pixels.
+    :raises RunLengthError: the last run is incomplete, a run has a length below 1, or the runs do
+        not add up to height * width pixels.
     """
     data = np.frombuffer(runs, np.uint8)
     if data.size % RUN.itemsize:
         raise RunLengthError(
             f'expected runs of {RUN.itemsize} bytes each; found {data.size} bytes. The message '
-            'is cut off, or no mask in runs'
+            'is cut off, or is not a run-length encoded mask'
         )
     table = data.view(RUN)
     if len(table) and table['length'].min() <= 0:
         wrong = int(np.argmax(table['length'] <= 0))
         raise RunLengthError(
             f'expected runs of 1 pixel or more; found {table["length"][wrong]} in run {wrong}. '
-            'The data is damaged, or of a computer with another byte order'
+            'The data is damaged, or comes from a computer with another byte order'
         )
     pixels = int(table['length'].sum(dtype=np.int64))
     if pixels != height * width:
@@ -108,10 +111,10 @@ def decode(runs: bytes | memoryview | NDArray[np.uint8], height: int, width: int
 
 def autoware_mask(mask: Image, labels: LabelSet) -> Image:
     """
-    Return a mask's runs with Autoware's ids.
+    Encode a mask as runs of Autoware's ids.
 
-    :param mask: uint8 (H, W), ids of ``labels``, 255 unlabeled.
-    :returns: uint8 (5 * runs); a class that Autoware has none for is 0, unknown.
+    :param mask: uint8 (H, W), ids of ``labels``; 255 where unlabeled.
+    :returns: uint8 (5 * runs); classes without a counterpart in Autoware become 0, unknown.
     """
     return encode(cv2.LUT(mask, _table(labels)))
 

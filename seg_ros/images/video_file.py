@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The only place where videos are decoded and encoded; the node does without."""
+"""Decoding and encoding of video files. The node does not use this module."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from .image_file import Image, ImageFileError
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.m4v')
 
 TICK = Fraction(1, 90000)
-"""Seconds: the clock of MPEG, in which the usual rates come out whole."""
+"""The time unit of written videos in seconds: MPEG's clock, in which the duration of a frame is a
+whole number at all common rates."""
 
 
 def read_video(path: str | Path) -> Iterator[Image]:
     """
     Yield a video's frames as RGB, (H, W, 3).
 
-    :raises ImageFileError: there is no video stream in it, or it breaks off.
+    :raises ImageFileError: the file has no video stream, or ends before its last frame.
     """
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ImageFileError(f'{path}: expected a video; found no video stream in it')
-            promised = container.streams.video[0].frames  # 0 where the file does not say
+            promised = container.streams.video[0].frames  # 0 if the file does not say
             found = 0
             for frame in container.decode(video=0):
                 found += 1
@@ -46,7 +47,11 @@ def read_video(path: str | Path) -> Iterator[Image]:
 
 
 def video_rate(path: str | Path) -> float:
-    """Return a video's frames a second; 10 where it does not say."""
+    """
+    Return a video's frames per second, or 10 if the file does not say.
+
+    :raises ImageFileError: the file is not a video.
+    """
     try:
         with av.open(str(path)) as container:
             rate = container.streams.video[0].average_rate if container.streams.video else None
@@ -57,14 +62,14 @@ def video_rate(path: str | Path) -> float:
 
 class VideoWriter:
     """
-    Writes H.264 in an MP4 that browsers play.
+    A writer of MP4 files with H.264 that browsers play.
 
-    A context manager: the video appears under its name when the block ends, whole, and not at all
-    when the block raises or writes no frame.
+    Use it as a context manager. The file appears, complete, when the block ends; if the block
+    raises or writes no frame, no file is written.
 
-    :param path: a name that ends in .mp4; folders on the way to it are made.
-    :param rate: frames a second, where frames come without their times.
-    :raises ValueError: the name ends otherwise.
+    :param path: a path that ends in .mp4; missing parent folders are made.
+    :param rate: frames per second, for frames that are written without a time.
+    :raises ValueError: the path does not end in .mp4.
     """
 
     def __init__(self, path: str | Path, rate: float = 10.0) -> None:
@@ -81,11 +86,16 @@ class VideoWriter:
 
     def write(self, image: Image, seconds: float | None = None) -> None:
         """
-        Add one frame, RGB (H, W, 3), 2 pixels or more each way; an odd side loses one.
+        Add one frame.
 
-        :param seconds: when it is shown, after the first; at the rate by default.
-        :raises ValueError: it is smaller or not of the first one's size, or PyAV has no encoder.
-        :raises OSError: the file cannot be written, a full disk included; the old one is whole.
+        :param image: RGB (H, W, 3), at least 2x2 pixels. An odd height or width loses its last row
+            or column.
+        :param seconds: when to show the frame, counted from the first; by default it follows the
+            frame before at the rate.
+        :raises ValueError: the frame is smaller than 2x2 or has another size than the first, or
+            PyAV has no encoder for H.264.
+        :raises OSError: the file cannot be written, for example because the disk is full; an older
+            file of that name is unchanged.
         """
         if not self._shape:
             self._begin(image.shape)
@@ -94,13 +104,14 @@ class VideoWriter:
                 f"{self._path}: expected frames of the first one's size, {_size(self._shape)}; "
                 f'found {_size(image.shape)}. Write frames of another size to another video'
             )
-        # H.264 with 4:2:0 colour has even sides only. FFmpeg converts: OpenCV is faster, but gives
-        # four pixels the colour of one, which thin classes and edges do not survive.
+        # H.264 with 4:2:0 colour needs an even height and width. FFmpeg converts the colours:
+        # OpenCV is faster, but gives four pixels the colour of one of them, which destroys thin
+        # objects and edges.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
-        moment = self._frames / self._rate if seconds is None else seconds
+        shown_at = self._frames / self._rate if seconds is None else seconds
         frame.time_base = TICK
-        frame.pts = self._last = max(round(moment / TICK), self._last + 1)
+        frame.pts = self._last = max(round(shown_at / TICK), self._last + 1)
         self._frames += 1
         self._container.mux(self._stream.encode(frame))
 
@@ -118,7 +129,7 @@ class VideoWriter:
         self._stream.height, self._stream.width = (side // 2 * 2 for side in shape[:2])
         self._stream.codec_context.time_base = TICK
         self._stream.pix_fmt = 'yuv420p'
-        # Slower presets halve the file, and cost three times the work.
+        # Slower presets halve the file's size, but take three times as long.
         self._stream.options = {'crf': '23', 'preset': 'ultrafast'}
         self._stack.push(self._flush)
         self._shape = shape
@@ -141,7 +152,7 @@ class VideoWriter:
 
 @contextmanager
 def _encoding(path: Path) -> Iterator[None]:
-    """Let FFmpeg's errors name the video, and say what to do."""
+    """Re-raise FFmpeg's errors with the video's path and a remedy."""
     try:
         yield
     except av.codec.codec.UnknownCodecError as error:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an image to labels: everything that the node, prediction and evaluation share."""
+"""From an image to its labels: the code that the node and the commands share."""
 
-DEFAULT_MODEL = 'bisenetv2_camvid'
-"""The shipped network that node and commands run unless they are told another."""
+DEFAULT_MODEL = 'bisenetv2_street'
+"""The shipped network that the node and the commands run by default."""

@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A checkpoint: one safetensors file that says all that running the network needs.
+Checkpoints: one safetensors file with all that is needed to run a network.
 
 The file's metadata holds, as JSON, the architecture, the class names and colours, the
-preprocessing, the input size, and what is known of the training.
+preprocessing, the input size, and a description of the training.
 """
 
 from __future__ import annotations
@@ -32,29 +32,30 @@ FORMAT = 'seg_ros checkpoint 1'
 SUFFIX = '.safetensors'
 
 MAX_ARGUMENT = 4096
-"""Of a number that a network is built from: the largest of a paper is 1024 channels."""
+"""The largest number in an architecture; the largest in a paper is 1024, a number of channels."""
 
 MAX_INPUT = 2**24
-"""Pixels that a network may be made for, 4096x4096 or as many."""
+"""The most pixels of a network's input, as many as 4096x4096."""
 
 ActivationRanges = dict[str, tuple[float, float]]
-"""Lowest and highest of what goes into a convolution, by its name in the network."""
+"""The lowest and highest input value of each convolution, by the convolution's name."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be found, read or run; the message says what to do."""
+    """A checkpoint cannot be found, read or run; the error says what to do."""
 
 
 @dataclass
 class Checkpoint:
     """
-    A network and what running it needs.
+    A network and all that is needed to run it.
 
-    :param architecture: what :func:`seg_ros.models.build_model` built the network from.
-    :param input_size: (height, width) that the network was meant to see.
-    :param training: free-form facts: data and its terms, recipe, images seen, measured mIoU.
-    :param activation_ranges: what 8-bit inference needs, if it was calibrated for that.
-    :param sha256: of the file that it was read from; empty if it was not.
+    :param architecture: the specification that :func:`seg_ros.models.build_model` takes.
+    :param input_size: (height, width) of the images that the network is meant for.
+    :param training: free-form metadata of the training: its data and their terms, the recipe, how
+        many images it took, the measured mIoU.
+    :param activation_ranges: the ranges that 8-bit inference needs; empty before calibration.
+    :param sha256: the SHA-256 of the file that was read; empty if there was none.
     """
 
     network: SegmentationNetwork
@@ -77,8 +78,9 @@ def shipped_models() -> list[str]:
 
 def find_checkpoint(model: str | Path) -> Path:
     """
-    Return the file of a shipped network's name, or of a path.
+    Return a checkpoint's file.
 
+    :param model: the name of a shipped network, or a path.
     :raises CheckpointError: it is neither.
     """
     if str(model) in shipped_models():
@@ -97,23 +99,23 @@ def save_checkpoint(
     path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32
 ) -> None:
     """
-    Write a checkpoint, whole or not at all.
+    Write a checkpoint atomically.
 
-    :param dtype: what floating-point tensors are stored as, but for those whose values it
-        cannot hold.
-    :raises CheckpointError: nobody could load it, as its network or its input is too large.
-    :raises OSError: it cannot be written; what was at ``path`` before is untouched.
+    :param dtype: the type to store floating-point tensors in. Tensors with values that it cannot
+        hold keep their own type.
+    :raises CheckpointError: the network or its input is too large to be loaded again.
+    :raises OSError: the file cannot be written; an older file at ``path`` is unchanged.
     """
     try:
         build_unfilled(checkpoint.architecture)
         _checked_size(*checkpoint.input_size)
     except ValueError as error:
-        raise CheckpointError(f'{path}: {error}; it is not written') from error
+        raise CheckpointError(f'{path}: {error}; the checkpoint is not written') from error
     tensors = {
         name: _stored(t, dtype).detach().cpu().contiguous()
         for name, t in checkpoint.network.state_dict().items()
     }
-    facts = {
+    described = {
         'architecture': checkpoint.architecture,
         'labels': asdict(checkpoint.labels),
         'preprocessing': asdict(checkpoint.preprocessing),
@@ -121,12 +123,12 @@ def save_checkpoint(
         'training': checkpoint.training,
         'activation_ranges': checkpoint.activation_ranges,
     }
-    metadata = {'format': FORMAT, **{key: json.dumps(value) for key, value in facts.items()}}
+    metadata = {'format': FORMAT, **{key: json.dumps(value) for key, value in described.items()}}
     write_atomically(path, save(tensors, metadata))
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor in a smaller type, unless that makes infinities of its values."""
+    """Return a tensor in a smaller type, or as it is if finite values would become infinite."""
     if not tensor.is_floating_point():
         return tensor
     smaller = tensor.to(dtype)
@@ -135,10 +137,10 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def add_ranges(source: str | Path, target: str | Path, ranges: ActivationRanges) -> None:
     """
-    Write a copy of a checkpoint that knows the ranges of its activations; all else is as it was.
+    Write a copy of a checkpoint with other activation ranges; all else stays the same.
 
-    :param source: a checkpoint that :func:`load_checkpoint` reads.
-    :raises OSError: the target cannot be written; what was there before is untouched.
+    :param source: a checkpoint that :func:`load_checkpoint` can read.
+    :raises OSError: the target cannot be written; an older file there is unchanged.
     """
     with safe_open(str(source), framework='pt') as file:
         metadata = {**file.metadata(), 'activation_ranges': json.dumps(ranges)}
@@ -150,11 +152,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     Read a checkpoint; the network is in evaluation mode, in float32, on the CPU.
 
-    :raises CheckpointError: the file is missing, damaged, of another format, or its tensors are
+    :raises CheckpointError: the file is missing, damaged or of another format, or its tensors are
         not exactly those of its architecture.
     """
     try:
-        # As a whole, not mapped: who overwrites the file meanwhile must not change, or kill, us.
+        # The file is read, not mapped into memory: if it were overwritten meanwhile, a mapping
+        # would change the tensors or crash the process.
         content = read_regular(path)
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
@@ -188,7 +191,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             ),
             training=json.loads(metadata['training']),
             sha256=sha256(content).hexdigest(),
-            # Files from before there was 8-bit inference have none.
+            # Files that are older than 8-bit inference have no ranges.
             activation_ranges={
                 name: (float(low), float(high))
                 for name, (low, high) in json.loads(
@@ -196,7 +199,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
                 ).items()
             },
         )
-    # Odd metadata fails wherever it first makes no sense, and as anything.
+    # Invalid metadata may raise any kind of error, in any of these lines.
     except Exception as error:
         raise CheckpointError(
             f'{path}: its metadata does not describe a network: {error!r:.1000}'
@@ -214,9 +217,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def build_unfilled(architecture: Mapping[str, Any]) -> SegmentationNetwork:
     """
-    Build a network whose tensors have shapes but no memory yet, however large they claim to be.
+    Build a network whose tensors have shapes but no memory, so that none can be too large.
 
-    :raises Exception: of many kinds, where there is no such network.
+    :raises Exception: there is no such network; the kind of error depends on the architecture.
     """
     for name, value in architecture.items():
         if not isinstance(value, str) and not 0 < value <= MAX_ARGUMENT:
@@ -251,7 +254,7 @@ def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str
         )
     network.load_state_dict(
         {
-            name: tensors[name].to(tensor.dtype, copy=True)  # of memory that can be written to
+            name: tensors[name].to(tensor.dtype, copy=True)  # a copy that can be written to
             for name, tensor in expected.items()
         },
         assign=True,
@@ -259,14 +262,18 @@ def _fill(network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str
 
 
 def _check_ranges(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Raise unless each range is one, and a convolution's of the network."""
+    """
+    Check that each activation range is valid and belongs to a convolution of the network.
+
+    :raises CheckpointError: a range is not, or does not.
+    """
     modules = dict(checkpoint.network.named_modules())
     for name, (low, high) in checkpoint.activation_ranges.items():
-        found = 'it has none' if name not in modules else f'it is a {type(modules[name]).__name__}'
+        is_a = f'is a {type(modules[name]).__name__}' if name in modules else 'does not exist'
         if not isinstance(modules.get(name), nn.Conv2d):
             raise CheckpointError(
-                f'{path}: expected the range of a convolution of its network; found one for '
-                f'{name!r:.100}, and {found}. Calibrate it again: seg_ros calibrate'
+                f'{path}: expected activation ranges of convolutions of its network; found one of '
+                f'{name!r:.100}, which {is_a}. Calibrate it again: seg_ros calibrate'
             )
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise CheckpointError(

@@ -1,12 +1,13 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A network at several depths, of which each frame gets the deepest that is done in time.
+A scheduler that gives each frame the most accurate operating point that will be done in time.
 
-How long a depth will take is what it took at the start, on an idle machine, times a load that all
-share. The load is the highest of the last twenty frames: it rises with the first frame that takes
-longer, and a point that takes too long every time it is tried costs one frame in twenty. It falls
-as soon as five frames say so, which takes half a second of a camera at 10 Hz.
+The time that a point will take is predicted as its time on an idle machine, measured at the start,
+multiplied by the machine's load, which is the same for all points. The load is the highest of the
+last twenty frames. It thus rises with the first frame that takes longer, and a point that takes
+too long whenever it is tried costs one frame in twenty. It falls as soon as five frames show that
+it is lower, which takes half a second with a camera of 10 Hz.
 """
 
 from __future__ import annotations
@@ -28,38 +29,41 @@ from .checkpoint import Checkpoint
 from .segmenter import Segmenter
 
 SCALES = (0.75, 0.5)
-"""Input sizes below the first, of networks without exits."""
+"""The input sizes of the further operating points of networks without exits, relative to the
+network's own."""
 
 STEP = 32
-"""Input sizes are multiples of this, and one more where a network aligns corners."""
+"""Input sizes are a multiple of this, plus one for networks that align corners."""
 
 ROUNDS, ROUNDS_SECONDS = 5, 1.5
-"""How often, and for how long, points are timed at the start, at least. The best counts, as a
-disturbance only adds."""
+"""The least number of times, and of seconds, that operating points are timed at the start. The
+shortest time of each counts, since disturbances only make it longer."""
 
 MEMORY, CALM = 20, 5
-"""Frames by which the load is known, and how many tell that it is gone."""
+"""The number of frames that the load is taken from, and the number that can show it has fallen."""
 
 FALL = 2.0
-"""Times by which frames of an operating point must get faster for a load to be gone."""
+"""How many times faster an operating point's frames must have become for the load to have
+fallen."""
 
 MARGIN = 1.1
-"""Of the expected time, as a frame may take longer than twenty before it."""
+"""The factor on the expected time, as a frame may take longer than the twenty before it."""
 
 SHOWN = 100
-"""Frames that :meth:`Scheduler.shares` is of."""
+"""The number of frames that :meth:`Scheduler.shares` counts."""
 
 SHORTEST = 1e-6
-"""Seconds that anything takes."""
+"""The least seconds that a frame is taken to need, so that no time is divided by zero."""
 
 
 class OperatingPoint(NamedTuple):
     """
-    One depth of a network.
+    One choice between accuracy and time: a network with one exit or one input size.
 
-    :param name: an exit, such as ``sub24``, or an input size, such as ``640x480``.
-    :param seconds: of a prediction on an idle machine; 0 is not known, which does for a point
-        that is alone.
+    :param name: the exit, such as ``sub24``, or the input size, such as ``640x480``.
+    :param segmenter: predicts at this operating point.
+    :param seconds: the seconds of a prediction on an idle machine; 0 if unknown, which is enough
+        when there is only one point.
     """
 
     name: str
@@ -69,11 +73,12 @@ class OperatingPoint(NamedTuple):
 
 class Scheduler:
     """
-    Operating points, and what is known of the time that each will take.
+    The choice of each frame's operating point, by the time that earlier frames took.
 
-    One thread at a time calls :meth:`choose` and :meth:`observe`; any may call :meth:`shares`.
+    Only one thread at a time may call :meth:`choose` and :meth:`observe`; any may call
+    :meth:`shares`.
 
-    :param points: the deepest first, the cheapest last.
+    :param points: the operating points, the most accurate first, the fastest last.
     """
 
     def __init__(self, points: Sequence[OperatingPoint]) -> None:
@@ -84,9 +89,9 @@ class Scheduler:
 
     def choose(self, left: float) -> OperatingPoint:
         """
-        Return the deepest point that is expected to be done in time, else the last.
+        Return the most accurate point that is expected to be done in time, else the fastest.
 
-        :param left: seconds from now.
+        :param left: the seconds until the frame's deadline.
         """
         load = max((self._slowdown(*frame) for frame in self._recent), default=1.0)
         for point in self.points:
@@ -95,7 +100,12 @@ class Scheduler:
         return point
 
     def observe(self, point: OperatingPoint, seconds: float) -> None:
-        """Learn how long a frame took, from the choice of its point until its mask was out."""
+        """
+        Take note of the time of a frame.
+
+        :param point: the frame's operating point.
+        :param seconds: the time from the choice of the point until the mask was published.
+        """
         around = max(0.0, seconds - point.seconds)
         self._around = around if self._around is None else min(self._around, around)
         self._answered.append(point.name)
@@ -103,18 +113,18 @@ class Scheduler:
         last, before = self._recent[-CALM:], self._recent[:-CALM]
         highest = max(self._slowdown(*frame) for frame in last)
         used = {name for (name, *_), _ in last}
-        # Only frames of the same point tell: a load may be one that short ones do not feel.
+        # Only frames of the same point are compared, as a load may not affect faster points.
         if any(old.name in used and self._slowdown(old, t) >= FALL * highest for old, t in before):
             self._recent = last
 
     def shares(self) -> dict[str, float]:
-        """Return the share of each point, the deepest first, in the last frames; 0 before any."""
+        """Return each point's share of the last :data:`SHOWN` frames, the most accurate first."""
         answered = Counter(self._answered.copy())
         total = max(1, sum(answered.values()))
         return {point.name: answered[point.name] / total for point in self.points}
 
     def _idle(self, point: OperatingPoint) -> float:
-        """Return the seconds of a frame on an idle machine, with what is around the network."""
+        """Return the seconds of a whole frame on an idle machine, with all around the network."""
         return max(SHORTEST, point.seconds + (self._around or 0.0))
 
     def _slowdown(self, point: OperatingPoint, seconds: float) -> float:
@@ -125,14 +135,14 @@ def make_scheduler(
     segmenter: Segmenter, sizes: Sequence[tuple[int, int]], report: Report
 ) -> Scheduler:
     """
-    Return a scheduler whose deepest point a segmenter is, all points warmed up and timed.
+    Return a scheduler whose most accurate point is a segmenter; warm up and time all points.
 
-    An ICNet has the exits below its own as further points, any other network smaller input sizes.
-    Each has an engine of the same device, backend and precision. The weights are shared where
-    PyTorch runs them; other libraries keep their own.
+    The further points of an ICNet are the exits before its own; those of any other network are
+    smaller input sizes. Each point has an engine of the same device, backend and precision. Points
+    that PyTorch runs share their weights; other libraries keep a copy for each.
 
-    :param sizes: (height, width) of the images to come, one a camera.
-    :param report: told what takes long, and at the end what each operating point takes.
+    :param sizes: (height, width) of the images that each camera sends.
+    :param report: called with slow steps, and at the end with the time of each operating point.
     :raises EngineError: an engine cannot be built.
     """
     below = {
@@ -161,12 +171,13 @@ def make_scheduler(
     together = images if segmenter.batched else [max(images, key=np.size)]
     start, rounds = perf_counter(), 0
     while rounds < ROUNDS or perf_counter() < start + ROUNDS_SECONDS:
-        for name, each in segmenters.items():  # by turns, so that what disturbs one disturbs all
+        for name, each in segmenters.items():  # in turn, so that a disturbance affects all points
             begin = perf_counter()
             each.predict(together)
             times[name] = min(times[name], perf_counter() - begin)
         rounds += 1
-    # Less is computed from point to point, so what seems slower was disturbed each time.
+    # Each point computes less than the one before. If it still took longer, it was disturbed every
+    # time, and gets the time of the one before.
     seconds = dict(zip(times, accumulate(times.values(), min)))
     report(
         'operating points: '
@@ -178,7 +189,7 @@ def make_scheduler(
 
 
 def _below(segmenter: Segmenter) -> list[tuple[str, Checkpoint, tuple[int, int]]]:
-    """Return name, checkpoint and input size of the points below the first, the deepest first."""
+    """Return name, checkpoint and input size of each further point, the most accurate first."""
     checkpoint, size = segmenter.checkpoint, segmenter.input_size
     network = checkpoint.network
     if isinstance(network, Cascade):
@@ -199,7 +210,7 @@ def _below(segmenter: Segmenter) -> list[tuple[str, Checkpoint, tuple[int, int]]
 
 
 def _scaled(size: tuple[int, int], scale: float, align_corners: bool) -> tuple[int, int]:
-    """Return the size nearest to a scaled one that loses nothing in the network's strides."""
+    """Return the allowed input size (see :data:`STEP`) that is nearest to a scaled size."""
     more = int(align_corners)
     height, width = (
         STEP * max(1, int(scale * (side - more) / STEP + 0.5)) + more for side in size

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint's network as every engine takes it: 8-bit pixels in, coarse logits out."""
+"""A checkpoint's network as engines run it: from 8-bit pixels to logits at its own stride."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .checkpoint import Checkpoint
 
 class Deployed(nn.Module):
     """
-    A copy of a checkpoint's network without what only training needs.
+    A copy of a checkpoint's network without the parts that only training needs.
 
-    Batch norms are folded into the convolutions before them, auxiliary heads and all else that
-    does not run are gone, and the normalisation of the pixels is inside.
+    Batch norms are folded into the convolutions before them, auxiliary heads and other modules
+    that inference does not run are removed, and the normalisation of the pixels is included.
 
-    :ivar network: the copy; its type may be changed.
+    :ivar network: the copy; its data type may be changed.
     """
 
     mean: Tensor
@@ -35,7 +35,7 @@ class Deployed(nn.Module):
         fold_batch_norms(self.network)
         self.requires_grad_(False)
         self._preprocessing = checkpoint.preprocessing
-        # As buffers, since neither a CUDA graph nor a trace can hold their making.
+        # Buffers, since neither a CUDA graph nor a trace can record that they are made.
         mean, std = checkpoint.preprocessing.constants()
         self.register_buffer('mean', mean)
         self.register_buffer('std', std)
@@ -44,7 +44,7 @@ class Deployed(nn.Module):
         """
         Return the logits at the network's own stride.
 
-        :param pixels: RGB, uint8, (N, h, w, 3), of the size that the network is to see.
+        :param pixels: RGB, uint8, (N, h, w, 3), of the network's input size.
         :returns: float32, (N, num_classes, h', w').
         """
         images = pixels.permute(0, 3, 1, 2).float()

@@ -1,12 +1,12 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From 8-bit images to 8-bit labels on a CUDA device: nothing wider crosses the bus.
+From 8-bit images to 8-bit labels on a CUDA device; only 8-bit pixels cross the bus.
 
-Resizing, network, upsampling, argmax and colours are one program for each combination of sizes
-and outputs. It is recorded as a CUDA graph, so that no kernel waits for Python. Images are copied
-into page-locked memory, from where the device fetches them, and results arrive in page-locked
-memory, which is what the caller gets.
+Resizing, network, upsampling, argmax and colours form one program for each combination of sizes
+and outputs. A program is recorded as a CUDA graph, so that no kernel waits for Python. Images are
+copied to page-locked memory, from which the device fetches them. Results arrive in page-locked
+memory too, and the caller gets that memory without another copy.
 """
 
 from __future__ import annotations
@@ -30,19 +30,22 @@ from .preprocessing import resize
 from .segmentation import LOW, NOT_FINITE, Segmentation
 
 PROGRAMS = 8
-"""How many programs a lane keeps; each has buffers of its own."""
+"""The most programs that a lane keeps; each has buffers of its own."""
 
 WARM_UP_RUNS = 3
-"""Before a graph is recorded, libraries choose their algorithms."""
+"""Runs before a graph is recorded, in which the libraries choose their algorithms."""
 
 _recording = Lock()
 
 
 class _Work(NamedTuple):
     """
-    What a program does; another combination is another program.
+    What a program computes; each combination of these values has a program of its own.
 
-    :param backwards: the images are BGR, and so shall the pictures be.
+    :param images: the number of images in a batch.
+    :param backwards: whether the images are BGR; the pictures drawn are then BGR too.
+    :param threshold: whether a confidence threshold applies; its value is an input.
+    :param palette: the palette of the pictures; None if none is drawn.
     """
 
     images: int
@@ -58,9 +61,9 @@ class _Work(NamedTuple):
 
 class _Program(NamedTuple):
     """
-    A recorded computation: fill the inputs, run, read what it returns.
+    A recorded computation: fill the tensors, call ``run``, and read the tensors it returns.
 
-    A graph knows addresses only, so whatever it reads must live as long.
+    A CUDA graph holds only addresses, so the tensors that it reads must live as long as it does.
     """
 
     pixels: Tensor
@@ -71,24 +74,26 @@ class _Program(NamedTuple):
 
 
 class _Lane:
-    """What one call at a time uses: a stream, and the programs recorded on it."""
+    """A CUDA stream with the programs recorded on it; one call at a time uses a lane."""
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
-        # They run one after the other and so may share what they need in between.
+        # A lane's programs run one after the other, so they can share a pool of memory.
         self.pool = torch.cuda.graph_pool_handle() if device.type == 'cuda' else None
         self.programs: OrderedDict[_Work, _Program] = OrderedDict()
 
 
 class DevicePipeline:
     """
-    An engine, and all that is around it, on the engine's device.
+    An engine with all the steps before and after it, on the engine's device.
 
-    Threads may call it at the same time; then one's copies overlap with the other's computing.
+    Several threads may call it at once; the copies of one call then overlap with the computation
+    of another.
 
-    :param input_size: (height, width) of what the network sees.
-    :param align_corners: how the network's logits are upsampled.
-    :param graphs: whether to record CUDA graphs; engines that cannot be recorded run without.
+    :param input_size: (height, width) of the network's input.
+    :param align_corners: whether the upsampling of the logits aligns corners, as PyTorch defines
+        it.
+    :param graphs: whether to record CUDA graphs; engines that cannot be recorded run without them.
     """
 
     def __init__(
@@ -129,7 +134,7 @@ class DevicePipeline:
         paint: Paint | None,
     ) -> list[Segmentation]:
         size = images[0].shape[:2]
-        backwards = images[0].strides[2] < 0  # BGR seen as RGB: turned on the device
+        backwards = images[0].strides[2] < 0  # a view of BGR, whose channels the device reverses
         drawn = paint is not None and (paint.color or paint.overlay)
         work = _Work(
             len(images),
@@ -151,7 +156,7 @@ class DevicePipeline:
                 stack.enter_context(torch.cuda.device(self._device))
                 stack.enter_context(torch.cuda.stream(lane.stream))
             program = self._program(lane, work)
-            # PyTorch keeps page-locked memory for the next time, once its last user is gone.
+            # PyTorch reuses page-locked memory once nothing refers to it any more.
             locked = lane.stream is not None
             host = torch.empty(program.pixels.shape, dtype=torch.uint8, pin_memory=locked)
             for target, image in zip(host.numpy(), images):
@@ -170,12 +175,12 @@ class DevicePipeline:
             ]
             if lane.stream is not None:
                 lane.stream.synchronize()  # without the GIL
-        # Not after an error: what a broken lane would do is anyone's guess.
+        # After an error the lane is not used again, as its state is unknown.
         self._idle.append(lane)
         return _results(arrived, backwards)
 
     def _program(self, lane: _Lane, work: _Work) -> _Program:
-        """Return the lane's program for some work, recorded if that is new."""
+        """Return the lane's program for some work, and record it if there is none yet."""
         if work not in lane.programs:
             while len(lane.programs) >= PROGRAMS:
                 lane.programs.popitem(last=False)
@@ -198,14 +203,14 @@ class DevicePipeline:
 
         if not self._graphs or lane.stream is None:
             return _Program(*inputs, compute)
-        # One at a time: to begin recording waits for the device, which nobody may while another
-        # records.
+        # Only one thread at a time: starting a recording waits for the device, which is forbidden
+        # while another thread records.
         with _recording:
             for _ in range(WARM_UP_RUNS):
                 compute()
             lane.stream.synchronize()
             graph = torch.cuda.CUDAGraph()
-            # Other threads may go on running what they have.
+            # With thread_local, other threads can go on running their recorded programs.
             with torch.cuda.graph(
                 graph, lane.pool, lane.stream, capture_error_mode='thread_local'
             ):
@@ -220,11 +225,16 @@ class DevicePipeline:
     def _compute(
         self, work: _Work, pixels: Tensor, threshold: Tensor, opacity: Tensor, palette: Tensor
     ) -> list[Tensor | None]:
-        """Return labels, confidence, [mean, low confidence], colours, overlay; None: not asked."""
-        seen = resize(pixels, self._input_size)
-        coarse = self._engine.logits(seen.flip(3) if work.backwards else seen)
+        """
+        Run one batch.
+
+        :returns: labels, confidence, (mean confidence, low confidence), colours and overlay; None
+            for outputs that are not asked for.
+        """
+        resized = resize(pixels, self._input_size)
+        coarse = self._engine.logits(resized.flip(3) if work.backwards else resized)
         sure = coarse.softmax(1).amax(1)
-        facts = torch.stack([sure.mean((1, 2)), (sure < LOW).to(sure.dtype).mean((1, 2))])
+        summary = torch.stack([sure.mean((1, 2)), (sure < LOW).to(sure.dtype).mean((1, 2))])
         logits = coarse
         if coarse.shape[2:] != work.output_size:
             logits = F.interpolate(
@@ -251,24 +261,28 @@ class DevicePipeline:
                 blended = torch.where(known, mixed, under).to(torch.uint8)
             if work.color:
                 color = painted.to(torch.uint8)
-        return [labels, confidence, facts, color, blended]
+        return [labels, confidence, summary, color, blended]
 
 
 def _results(outputs: Sequence[Tensor | None], backwards: bool) -> list[Segmentation]:
-    """Return one result an image of a batch's outputs on the host, which share their memory."""
-    labels, confidence, facts, color, blended = (
+    """
+    Return a batch's outputs as one result for each image; they share memory with the outputs.
+
+    :raises ValueError: the logits are NaN or infinite.
+    """
+    labels, confidence, summary, color, blended = (
         None if tensor is None else tensor.numpy() for tensor in outputs
     )
     order = slice(None, None, -1 if backwards else 1)
-    assert labels is not None and facts is not None
-    if not np.isfinite(facts).all():
+    assert labels is not None and summary is not None
+    if not np.isfinite(summary).all():
         raise ValueError(NOT_FINITE)
     return [
         Segmentation(
             labels[i],
             None if confidence is None else confidence[i],
-            float(facts[0, i]),
-            float(facts[1, i]),
+            float(summary[0, i]),
+            float(summary[1, i]),
             None if color is None else color[i][:, :, order],
             None if blended is None else blended[i][:, :, order],
         )

@@ -1,14 +1,15 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A checkpoint as a file that programs without seg_ros run: 8-bit RGB in, labels or logits out.
+Export of a checkpoint as a file for programs without seg_ros, from 8-bit RGB to labels or logits.
 
-The file is ONNX, or what ``torch.export`` saves. It takes images of any size, as many at once as
-come, and holds the normalisation. What TensorRT asks of a network (its documentation of
-``DataType`` and the operator list of onnx/onnx-tensorrt) is kept to, and harms nobody else:
-opset 17 is the last that TensorRT 8.6 reads; 8-bit integers only come in and go out, as floats
-and from floats at once; interpolation is never antialiased. Its zero points must be 0, though,
-which others compute badly with: that is a choice.
+The file is ONNX, or what ``torch.export`` saves. It takes batches of any number and size of
+images, and includes the normalisation. Exported networks keep TensorRT's restrictions (its
+documentation of ``DataType``, and the operator list of onnx/onnx-tensorrt), which do no harm in
+other runtimes: TensorRT 8.6 reads opset 17 at most; 8-bit integers may only be inputs, converted
+to floats first of all, and outputs, converted from floats last; interpolation must not be
+antialiased. TensorRT also needs zero points of 0, with which other runtimes are less accurate, so
+this is an option: ``symmetric``.
 """
 
 from __future__ import annotations
@@ -34,22 +35,23 @@ from .quantization import quantize
 FORMAT = 'seg_ros export 1'
 OUTPUTS = ('labels', 'logits')
 PRECISIONS = ('fp32', 'fp16', 'int8')
-FACTS = 'seg_ros.json'
-"""The file inside a .pt2 that holds what an ONNX file's metadata_props do."""
+METADATA = 'seg_ros.json'
+"""The file inside a .pt2 with the metadata, which an ONNX file has in its metadata_props."""
 
 OPSET = 17
 OPSETS = range(17, 22)
 NATIVE_OPSET = 18
-"""What PyTorch's exporter writes; others are converted from it."""
+"""The opset that PyTorch's exporter writes; other opsets are converted from it."""
 
 SMALLEST = 64
 """
-Pixels a side that a .pt2 takes at least. Networks halve an image five times or more, and PyTorch
-exports a map of one pixel as something else than all other sizes.
+The smallest height and width that a .pt2 takes. Networks halve an image five times or more, and
+PyTorch would export a map of one pixel differently from all other sizes.
 """
 
 
-# What PyTorch's exporter must know of this operator, to hold it for any size, and is not told.
+# PyTorch's exporter needs the output shapes of this operator to export it for any size, and
+# PyTorch does not define them.
 _SHAPES = torch.library.Library('aten', 'IMPL')
 _SHAPES.impl(
     'fake_quantize_per_tensor_affine_cachemask',
@@ -59,18 +61,19 @@ _SHAPES.impl(
 
 
 class ExportError(ValueError):
-    """A network that cannot be exported like this; the message says what can be done."""
+    """A network cannot be exported in this way; the error says what to do."""
 
 
 class Portable(nn.Module):
     """
-    A checkpoint's network from pixels to results, as it is exported.
+    A checkpoint's network in the form that is exported, from pixels to results.
 
-    :param output: ``labels`` or ``logits`` at the images' size, or ``coarse`` logits at the
+    :param output: ``labels`` or ``logits`` at the images' size, or ``coarse`` for logits at the
         network's own stride.
     :param precision: one of :data:`PRECISIONS`.
-    :param symmetric: as :func:`seg_ros.inference.quantization.quantize`'s.
-    :raises CheckpointError: int8 without ranges.
+    :param symmetric: whether to quantize symmetrically; see
+        :func:`seg_ros.inference.quantization.quantize`.
+    :raises CheckpointError: int8 is asked for, and the checkpoint has no activation ranges.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Portable(nn.Module):
 
         :returns: labels, uint8, (N, H, W); or logits, float32, (N, C, H, W).
         """
-        # First of all, as TensorRT lets 8-bit integers do nothing but become floats.
+        # First of all, since TensorRT can only convert 8-bit integers to floats.
         logits: Tensor = self.deployed(pixels.float())
         if self.output == 'coarse':
             return logits
@@ -99,14 +102,14 @@ class Portable(nn.Module):
         logits = self.deployed.network.upsample(logits, size)
         if self.output == 'logits':
             return logits
-        # By way of floats, as TensorRT makes 8-bit integers of nothing else.
+        # By way of floats, since TensorRT can convert only these to 8-bit integers.
         return logits.argmax(1).float().to(torch.uint8)
 
 
 def describe(
     checkpoint: Checkpoint, output: str, precision: str, symmetric: bool
 ) -> dict[str, Any]:
-    """Return what a user of the file must know; it is stored inside."""
+    """Return the metadata of an exported file: all that its users must know."""
     height, width = checkpoint.input_size
     results = {
         'labels': 'uint8 class ids, (batch, height, width), at the size of the image',
@@ -133,7 +136,7 @@ def describe(
 def _version() -> str | None:
     try:
         return version('seg_ros')
-    except PackageNotFoundError:  # run from its sources
+    except PackageNotFoundError:  # seg_ros runs from its sources and is not installed
         return None
 
 
@@ -144,9 +147,9 @@ def export_program(
     symmetric: bool = False,
 ) -> bytes:
     """
-    Return what ``torch.export.save`` writes of the network; arguments are :class:`Portable`'s.
+    Return the content of a .pt2 file of the network; for arguments see :class:`Portable`.
 
-    :raises CheckpointError: int8 without ranges.
+    :raises CheckpointError: int8 is asked for, and the checkpoint has no activation ranges.
     :raises ExportError: PyTorch cannot export it.
     """
     program = _exported(Portable(checkpoint, output, precision, symmetric), None)
@@ -163,15 +166,16 @@ def export_onnx(
     shape: tuple[int, int, int, int] | None = None,
 ) -> bytes:
     """
-    Return the network as an ONNX file's content; arguments are those of :class:`Portable`.
+    Return the content of an ONNX file of the network; for arguments see :class:`Portable`.
 
     :param opset: one of :data:`OPSETS`.
-    :param shape: of the pixels, (N, H, W, 3), where no other is to come; any by default.
-    :raises CheckpointError: int8 without ranges.
+    :param shape: the only shape of pixels that the file will take, (N, H, W, 3); by default it
+        takes any.
+    :raises CheckpointError: int8 is asked for, and the checkpoint has no activation ranges.
     :raises ExportError: PyTorch or ONNX cannot export it.
     """
     import onnx
-    import onnxscript  # noqa: F401  # what PyTorch's exporter needs, named where it is missing
+    import onnxscript  # noqa: F401  # needed by PyTorch's exporter; imported for a clear error
 
     program = _exported(Portable(checkpoint, output, precision, symmetric), shape)
     name = 'labels' if output == 'labels' else 'logits'
@@ -194,20 +198,22 @@ def export_onnx(
     return content
 
 
-def with_facts(content: bytes, suffix: str, facts: Mapping[str, Any]) -> bytes:
+def with_metadata(content: bytes, suffix: str, metadata: Mapping[str, Any]) -> bytes:
     """
-    Return a file's content with facts in it.
+    Return an exported file's content with metadata added.
 
-    :param suffix: of the file. An ONNX file holds facts in its metadata_props, all as texts: what
-        is none as JSON; a .pt2 file as one JSON, :data:`FACTS`.
+    :param suffix: the file's suffix. An ONNX file holds the metadata in its metadata_props, as
+        text; values that are not text are written as JSON. A .pt2 file holds it as one JSON file,
+        :data:`METADATA`.
     """
     if suffix == '.pt2':
-        return _saved(torch.export.load(BytesIO(content)), {FACTS: json.dumps(facts)})
+        return _saved(torch.export.load(BytesIO(content)), {METADATA: json.dumps(metadata)})
     import onnx
 
     model = onnx.load_from_string(content)
     texts = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
     }
     onnx.helper.set_model_props(model, texts)
     changed: bytes = model.SerializeToString()
@@ -224,18 +230,19 @@ def _saved(program: torch.export.ExportedProgram, files: dict[str, Any]) -> byte
 def _exported(
     network: nn.Module, shape: tuple[int, int, int, int] | None
 ) -> torch.export.ExportedProgram:
-    """Return a network that takes pixels of one shape, or of any batch, height and width."""
+    """Export a network for pixels of one shape, (N, H, W, 3), or of any (None)."""
     sizes = None
     options: dict[str, Any] = {}
     if shape is None:
-        # Neither square nor of one image, as it might then be exported for such alone.
+        # The example is neither square nor a single image, as the export might then be for such
+        # images only.
         shape = (2, 2 * SMALLEST + 2, 3 * SMALLEST + 3, 3)
         sides = {
             1: torch.export.Dim('height', min=SMALLEST),
             2: torch.export.Dim('width', min=SMALLEST),
         }
         sizes = ({0: torch.export.Dim('batch'), **sides},)
-        # Sizes that are equal, but cannot be proved to be, are compared at run time.
+        # Sizes that the exporter cannot prove to be equal are compared at run time.
         late = 'prefer_deferred_runtime_asserts_over_guards'
         if late in inspect.signature(torch.export.export).parameters:  # since 2.9
             options[late] = True
@@ -247,14 +254,14 @@ def _exported(
 
 
 def _at_opset(model: Any, opset: int) -> Any:
-    """Return an ONNX model in another version of the operators."""
+    """Convert an ONNX model to another opset."""
     import onnx
     from onnx import version_converter
 
     if model.opset_import[0].version == opset:
         return model
     model = version_converter.convert_version(model, opset)
-    # The converter leaves attributes to operators that do not have them yet.
+    # The converter leaves attributes that the operators of an older opset do not have.
     for node in model.graph.node:
         known = onnx.defs.get_schema(node.op_type, opset).attributes
         for attribute in [a for a in node.attribute if a.name not in known]:
@@ -264,11 +271,11 @@ def _at_opset(model: Any, opset: int) -> Any:
 
 
 def _tidy(graph: Any, any_size: bool) -> None:
-    """Name the open sizes, and take out what tells of the exporting machine's files."""
+    """Name the variable sizes, and remove metadata that contains paths of this machine."""
     for node in graph.node:
         node.ClearField('metadata_props')
         node.ClearField('doc_string')
-    graph.ClearField('value_info')  # every runtime infers it, and it speaks of sizes by old names
+    graph.ClearField('value_info')  # it has the sizes' old names, and every runtime infers it
     graph.ClearField('metadata_props')
     if any_size:
         result = graph.output[0].type.tensor_type.shape.dim
@@ -280,21 +287,21 @@ def _tidy(graph: Any, any_size: bool) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn whatever the exporters raise into an error for users."""
+    """Turn any error of the exporters into one for users."""
     try:
         yield
-    except Exception as error:  # theirs have no class in common
+    except Exception as error:  # the exporters' errors have no other common class
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(
             'expected a network that PyTorch can export, and releases of torch, onnx and '
             f'onnxscript that go together; exporting fails: {" ".join(reason[:8]):.1000}. Update '
-            'them; of a network of your own, see doc/new_network.md'
+            'them; for a network of your own, see doc/new_network.md'
         ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters from telling users what only their authors can use."""
+    """Silence warnings and log messages of the exporters, which are of no use to users."""
     level = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')

@@ -1,12 +1,13 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From coarse logits to labels on a CPU: bilinear upsampling, then argmax, as the papers do it.
+From coarse logits to labels on a CPU: bilinear upsampling, then argmax, as in the papers.
 
-Upsampling every class to a camera's size takes as long as the network. Here the result is made
-tile by tile, so that it stays in the cache, and a class is left out where it cannot win. That
-changes no label: between four pixels a bilinear value lies between theirs, so no class wins in a
-cell whose largest value at the four corners is below another's smallest.
+Upsampling every class to a camera's image size takes as long as the network. Here the result is
+computed tile by tile, so that a tile stays in the CPU's cache, and a class is left out of a tile
+in which it cannot be the largest. That changes no label: a value interpolated between four pixels
+lies between the smallest and the largest of them, so a class cannot win between four pixels if its
+largest value there is below the smallest of another class.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from ..images.labels import IGNORE
 Floats = NDArray[np.float32]
 
 TILE = (64, 256)
-"""Rows and columns of a tile, about: it ends where a cell between four coarse pixels does."""
+"""The approximate rows and columns of a tile; tiles end where a cell of coarse pixels ends."""
 
 
 def label(logits: Floats, size: tuple[int, int], align_corners: bool) -> Image:
     """
     Return each pixel's most probable class.
 
-    :param logits: finite, (C, h, w), at the network's stride.
+    :param logits: finite values, (C, h, w), at the network's stride.
     :param size: (height, width) of the result.
-    :param align_corners: as PyTorch's interpolation means it.
-    :returns: uint8, (H, W).
+    :param align_corners: whether the upsampling aligns corners, as PyTorch defines it.
+    :returns: class ids, uint8, (H, W).
     """
     labels = new_image(size)
     for (y, x), classes in _tiles(logits, size, align_corners):
@@ -53,17 +54,17 @@ def label_with_confidence(
     """
     Return each pixel's class as :func:`label` does, and its softmax probability times 255.
 
-    It takes longer, as every class counts in a probability.
+    This takes longer than :func:`label`, since a probability depends on all classes.
 
-    :param threshold: a pixel less probable than this becomes 255.
-    :returns: twice uint8, (H, W).
+    :param threshold: pixels whose probability is below this get the label 255.
+    :returns: labels and confidence, both uint8, (H, W).
     """
     labels, confidence = new_image(size), new_image(size)
     every = np.arange(len(logits))
     for (y, x), classes in _tiles(logits, size, align_corners):
         values = _upsampled(logits, every, y, x)
         winners, best = _largest(values[classes], classes)
-        # OpenCV's functions for their speed: NumPy takes three times as long for exp.
+        # OpenCV's functions are used for their speed: NumPy takes three times as long for exp.
         total = np.zeros_like(best)
         for value in values:
             cv2.add(total, cv2.exp(cv2.subtract(value, best)), dst=total)
@@ -77,12 +78,13 @@ def label_with_confidence(
 
 class _Span(NamedTuple):
     """
-    What a row of tiles, or a column of them, covers.
+    The part of an image's height or width that a row or column of tiles covers.
 
-    :param pixels: of the result.
-    :param coarse: the coarse pixels that these lie between.
-    :param before: for each pixel, the coarse one before it, counted from the span's first.
-    :param weight: and how far from there it is to the next, 0 to 1.
+    :param pixels: the pixels of the result.
+    :param coarse: the coarse pixels that they are interpolated from.
+    :param before: for each pixel, the index of the coarse pixel before it, counted from the first
+        of ``coarse``.
+    :param weight: for each pixel, its position between that coarse pixel (0) and the next (1).
     """
 
     pixels: slice
@@ -93,7 +95,7 @@ class _Span(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _spans(coarse: int, size: int, align_corners: bool, tile: int) -> list[_Span]:
-    """Divide one side of an image: ``size`` pixels made of ``coarse`` ones."""
+    """Divide one side of an image, of ``size`` pixels made from ``coarse`` ones, into spans."""
     if align_corners:
         position = np.arange(size) * ((coarse - 1) / max(size - 1, 1))
     else:
@@ -113,13 +115,14 @@ def _spans(coarse: int, size: int, align_corners: bool, tile: int) -> list[_Span
 def _tiles(
     logits: Floats, size: tuple[int, int], align_corners: bool
 ) -> Iterator[tuple[tuple[_Span, _Span], NDArray[np.intp]]]:
-    """Return each tile's spans and the classes that can win in it."""
+    """Yield each tile's spans, of rows and of columns, and the classes that can win in it."""
     _, height, width = logits.shape
     rows, columns = (
         _spans(n, pixels, align_corners, tile)
         for n, pixels, tile in zip((height, width), size, TILE)
     )
-    # Over the cell to the right of and below each pixel.
+    # Smallest and largest values over the cell of a pixel, its right, its lower and its lower
+    # right neighbour.
     cell = np.ones((2, 2), np.uint8)
     floor = np.max([cv2.erode(plane, cell, anchor=(0, 0)) for plane in logits], axis=0)
     possible = np.stack([cv2.dilate(plane, cell, anchor=(0, 0)) >= floor for plane in logits])
@@ -133,13 +136,14 @@ def _tiles(
 
 def _upsampled(logits: Floats, classes: NDArray[np.intp], y: _Span, x: _Span) -> Floats:
     """Return some classes' logits in a tile, (len(classes), rows, columns)."""
-    # Columns first: they are gathered one by one, but there are few rows; these then go whole.
+    # Columns are interpolated first: they are gathered one by one, but there are only few coarse
+    # rows. Rows are then gathered as a whole.
     columns = _lerp(logits[classes, y.coarse, x.coarse], x.before, x.weight, axis=2)
     return _lerp(columns, y.before, y.weight[:, None], axis=1)
 
 
 def _lerp(values: Floats, before: NDArray[np.intp], weight: Floats, axis: int) -> Floats:
-    """Interpolate along an axis."""
+    """Interpolate linearly along an axis; see :class:`_Span` for ``before`` and ``weight``."""
     if values.shape[axis] == 1:
         return values.take(before, axis)
     result = np.diff(values, axis=axis).take(before, axis)
@@ -149,7 +153,7 @@ def _lerp(values: Floats, before: NDArray[np.intp], weight: Floats, axis: int) -
 
 
 def _largest(values: Floats, classes: NDArray[np.intp]) -> tuple[Image, Floats]:
-    """Return the class of the largest of (len(classes), H, W) at each pixel, and its value."""
+    """Return at each pixel the class with the largest of (len(classes), H, W), and that value."""
     best = values[0].copy()
     winners = np.full(best.shape, classes[0], np.uint8)
     for candidate, value in zip(classes[1:], values[1:]):

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to pixels before a network sees them: the same in training and on the road."""
+"""Preprocessing of images: the same normalisation and resizing in training and in inference."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class Preprocessing:
     """
-    Normalisation.
+    The normalisation of pixels. The defaults are ImageNet's mean and standard deviation.
 
-    :param mean: subtracted, one a channel in ``channel_order``, on the scale of 0 to 255.
-    :param std: divided by, likewise. The defaults are ImageNet's.
-    :param channel_order: the order that the network was trained on, ``rgb`` or ``bgr``.
-    :raises ValueError: an order that is neither, or other than three finite values.
+    :param mean: the values to subtract, one for each channel in ``channel_order``, on the scale of
+        0 to 255.
+    :param std: the values to divide by, in the same order and on the same scale.
+    :param channel_order: the order that the network was trained with, ``rgb`` or ``bgr``.
+    :raises ValueError: the order is neither, or mean and std are not three finite values each,
+        positive ones in std.
     """
 
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
@@ -38,15 +40,17 @@ class Preprocessing:
             )
 
     def constants(self, device: torch.device | str = 'cpu') -> tuple[Tensor, Tensor]:
-        """Return mean and deviation, each (1, 3, 1, 1)."""
+        """Return mean and standard deviation, each (1, 3, 1, 1)."""
         mean, std = torch.tensor([self.mean, self.std], device=device).view(2, 1, 3, 1, 1)
         return mean, std
 
     def normalise(self, images: Tensor, constants: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """
-        Subtract the mean and divide by the deviation; (N, 3, H, W), RGB, in and out.
+        Subtract the mean and divide by the standard deviation.
 
-        :param constants: those of :meth:`constants`, for who wants them made beforehand.
+        :param images: RGB, (N, 3, H, W), 0 to 255.
+        :param constants: the result of :meth:`constants`, if it was made before.
+        :returns: (N, 3, H, W) in ``channel_order``.
         """
         if self.channel_order == 'bgr':
             images = images.flip(1)
@@ -56,10 +60,10 @@ class Preprocessing:
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """
-    Resize 8-bit images to what a network sees, bilinearly.
+    Resize 8-bit images to a network's input size, bilinearly and with antialiasing.
 
-    Antialiased, as small things should fade when a large image shrinks, not flicker. The result
-    is rounded to 8 bits, which on a CPU is several times faster and is all that engines take.
+    With antialiasing, small objects fade when an image shrinks; without, they flicker. The result
+    is rounded to 8 bits, which is what engines take, and on a CPU several times faster.
 
     :param pixels: (N, H, W, 3), on any device.
     :param size: (height, width).
@@ -68,7 +72,7 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     if pixels.shape[1:3] == size:
         return pixels.contiguous()
     planes = pixels.permute(0, 3, 1, 2)
-    if pixels.is_cuda:  # where PyTorch resizes floats only
+    if pixels.is_cuda:  # on CUDA, PyTorch can resize only floats
         planes = planes.float()
     planes = F.interpolate(planes, size, mode='bilinear', antialias=True)
     if pixels.is_cuda:

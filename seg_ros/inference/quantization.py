@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Networks in 8 bits: what each convolution sees is measured once, and then rounded to 256 steps.
+Quantization to 8 bits: each convolution's input range is measured once and divided into 256 steps.
 
-Here the rounding is simulated in floating point. Engines recognise it and compute in integers;
-plain PyTorch runs it too, slowly, as what they are checked against.
+The rounding is simulated in floating point here. Engines recognise it and compute in integers.
+PyTorch runs the simulation itself, slowly, and serves as the reference for the engines.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from .deployed import Deployed
 
 IMAGE_CHANNELS = 3
 """
-A convolution of so many inputs sees the image itself. It stays as it is: rounding the image, which
-has only 256 levels already, does as much harm as rounding all the rest, and saves no time.
+The input channels of a convolution of the image itself, which is not quantized. The image has only
+256 levels already: rounding it again harms as much as rounding all the rest, and saves no time.
 """
 
 SMALLEST_STEP = 1e-12
-"""Of weights or activations that are all zero, any step will do, but not none."""
+"""The least step between two levels, for weights or activations that are all zero."""
 
 
 def calibrate(checkpoint: Checkpoint, batches: Iterable[Tensor]) -> ActivationRanges:
     """
-    Measure the range of what goes into each convolution but those that see the image itself.
+    Measure the input range of each convolution except those of the image itself.
 
-    A range is the mean of the batches' lowest and of their highest values, so that one odd pixel
-    does not make all others coarse.
+    A range extends from the mean of the batches' lowest values to the mean of their highest, so
+    that a single outlier does not make the steps large for all other values.
 
-    :param batches: pixels such as the network will meet, uint8 RGB, (N, h, w, 3) at its input
-        size; 32 images are plenty.
-    :returns: low and high by the convolution's name; one that does not run has none.
+    :param batches: typical images, uint8 RGB, (N, h, w, 3) at the network's input size; 32 images
+        are enough.
+    :returns: lowest and highest value by the convolution's name. Convolutions that do not run have
+        no range.
     :raises ValueError: there are no batches.
     """
     deployed = Deployed(checkpoint)
@@ -58,19 +59,19 @@ def calibrate(checkpoint: Checkpoint, batches: Iterable[Tensor]) -> ActivationRa
     if not extremes:
         raise ValueError('expected images to calibrate with; found none')
     return {
-        name: (sum(low for low, _ in seen) / len(seen), sum(high for _, high in seen) / len(seen))
-        for name, seen in extremes.items()
+        name: (sum(low for low, _ in each) / len(each), sum(high for _, high in each) / len(each))
+        for name, each in extremes.items()
     }
 
 
 def quantize(deployed: Deployed, ranges: ActivationRanges, symmetric: bool = False) -> Deployed:
     """
-    Return a copy that rounds what goes into convolutions, and their weights, to 8 bits.
+    Return a copy that rounds the inputs and the weights of convolutions to 8 bits.
 
-    :param ranges: of a checkpoint that was calibrated.
-    :param symmetric: round activations to int8 around 0, as TensorRT demands, not to uint8 with a
-        zero point, which makes better use of the range.
-    :raises CheckpointError: there are no ranges.
+    :param ranges: the input ranges that :func:`calibrate` returns.
+    :param symmetric: round inputs to int8 around 0, as TensorRT requires. The default is uint8
+        with a zero point, which makes better use of the range.
+    :raises CheckpointError: ``ranges`` is empty.
     """
     if not ranges:
         raise CheckpointError(
@@ -81,7 +82,7 @@ def quantize(deployed: Deployed, ranges: ActivationRanges, symmetric: bool = Fal
     deployed = copy.deepcopy(deployed)
     running = dict(deployed.network.named_modules())
     for name, (low, high) in ranges.items():
-        if name not in running:  # beyond an early exit
+        if name not in running:  # the network leaves by an earlier exit
             continue
         parent, _, child = name.rpartition('.')
         conv = cast(nn.Conv2d, deployed.network.get_submodule(name))
@@ -92,12 +93,12 @@ def quantize(deployed: Deployed, ranges: ActivationRanges, symmetric: bool = Fal
 
 class QuantizedConv(nn.Module):
     """
-    A convolution that sees 256 levels of its input, and 255 of its weights per output channel.
+    A convolution whose input is rounded to 256 levels, and its weights to 255 per output channel.
 
-    :param conv: without padding modes other than zeros.
-    :param low: of the input; what is below counts as this.
-    :param high: likewise.
-    :param symmetric: as :func:`quantize`'s.
+    :param conv: the convolution; its padding mode must be zeros.
+    :param low: the input's lowest value; values below are set to it.
+    :param high: the input's highest value; values above are set to it.
+    :param symmetric: as for :func:`quantize`.
     """
 
     weight_step: Tensor
@@ -106,7 +107,7 @@ class QuantizedConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, low: float, high: float, symmetric: bool) -> None:
         super().__init__()
         self.conv = conv
-        low, high = min(low, 0.0), max(high, 0.0)  # 0, which pads, must be a level
+        low, high = min(low, 0.0), max(high, 0.0)  # 0, the value of padding, must be a level
         if symmetric:
             self.levels, self.zero = (-128, 127), 0
             self.step = max(max(-low, high) / 127, SMALLEST_STEP)
@@ -114,13 +115,13 @@ class QuantizedConv(nn.Module):
             self.levels = (0, 255)
             self.step = max((high - low) / 255, SMALLEST_STEP)
             self.zero = round(-low / self.step)
-        # Weights need no zero point: theirs are symmetric enough, and -128 is never reached.
+        # Weights are about symmetric around 0, so they need no zero point; -128 does not occur.
         step = conv.weight.detach().abs().amax((1, 2, 3)) / 127
         self.register_buffer('weight_step', step.clamp(min=SMALLEST_STEP))
         self.register_buffer('weight_zero', torch.zeros(len(step), dtype=torch.int32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map as the convolution does."""
+        """Map (N, inputs, h, w) to the shape that the convolution returns."""
         conv = self.conv
         x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, *self.levels)
         weight = torch.fake_quantize_per_channel_affine(

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The segmenter: 8-bit images in, 8-bit labels out, on any device."""
+"""The segmenter: from 8-bit images to 8-bit labels, on any device."""
 
 from __future__ import annotations
 
@@ -30,30 +30,32 @@ from .preprocessing import resize
 from .segmentation import LOW, NOT_FINITE, Segmentation
 
 MEAN_POINTS = 2**14
-"""Of how many coarse pixels a CPU takes the mean confidence, about."""
+"""About how many coarse pixels the mean confidence is computed from on a CPU."""
 
 BATCH_GAIN = 1.1
-"""How much faster than by turns a batch must be to be worth the wait."""
+"""How many times faster than one by one a batch must be, since its first image has to wait."""
 
 
 class Segmenter:
     """
-    A network that is loaded and ready.
+    A network that is loaded and ready to segment images.
 
     :param model: a shipped network's name, a checkpoint's path, or a checkpoint in memory.
-    :param input_height: of what the network sees; 0 is the checkpoint's own.
-    :param input_width: likewise.
-    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param backend: ``torch``, ``openvino``, ``onnxruntime``, or ``auto``: the fastest of these
-        that is installed and computes what PyTorch does in float32.
-    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8``, or ``auto``: half where the hardware
-        computes in it.
-    :param graphs: whether CUDA runs from graphs; slower without, for comparison.
-    :param report: told, in lines for people, which engine was chosen and what takes long.
-    :ivar batched: whether images that wait together go faster as one batch; see :meth:`warm_up`.
+    :param input_height: the height of the network's input; 0 is the checkpoint's own.
+    :param input_width: the width of the network's input; 0 is the checkpoint's own.
+    :param device: ``auto`` (CUDA if there is a GPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    :param backend: ``torch``, ``openvino``, ``onnxruntime``, one of ONNX Runtime's providers, such
+        as ``onnxruntime:tensorrt``, or ``auto``: the fastest backend that is installed and
+        computes the same as PyTorch in float32.
+    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8``, or ``auto``: 16 bits if the hardware
+        has instructions for them.
+    :param graphs: whether to use CUDA graphs; without them CUDA is slower.
+    :param report: called with messages for users: the engine that was chosen, and slow steps.
+    :ivar backend: the backend that was chosen, with the provider if one was asked for.
+    :ivar batched: whether several images are faster as one batch; see :meth:`warm_up`.
     :raises CheckpointError: the model cannot be found, read or run.
-    :ivar backend: with the provider, where one was asked for: ``onnxruntime:tensorrt``.
-    :raises EngineError: the device, backend or precision is not to be had.
+    :raises EngineError: the device, backend or precision is not available.
+    :raises ValueError: the input size is smaller than 1x1.
     """
 
     def __init__(
@@ -96,11 +98,11 @@ class Segmenter:
 
     def warm_up(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
         """
-        Run once, so that the first real frame does not pay for what is set up on first use.
+        Run the network on blank images, so that the first real frame is not delayed by set-up.
 
-        :param sizes: (height, width) of the images to come, one a camera; the network's input
-            size by default. Where there are several, a GPU also runs them as one batch, to find
-            out whether that is faster. On a CPU it never is: all cores work on one image.
+        :param sizes: (height, width) of the images that each camera sends; by default one image of
+            the network's input size. If there are several, a GPU also runs them as one batch, to
+            measure whether that is faster. On a CPU it never is, as all cores work on one image.
         """
         images = [np.zeros((*size, 3), np.uint8) for size in sizes or [self.input_size]]
         for image in {image.shape: image for image in images}.values():
@@ -142,15 +144,16 @@ class Segmenter:
         paint: Paint | None = None,
     ) -> Segmentation | list[Segmentation]:
         """
-        Segment one image, or several: on a GPU those of one size as a batch.
+        Segment one image, or several. On a GPU, images of the same size form a batch.
 
         :param images: uint8 RGB, (H, W, 3); several may differ in size.
-        :param confidence: whether to return that, too.
-        :param confidence_threshold: below this softmax probability a pixel is 255.
-        :param output_size: (height, width) of the results; each image's own by default.
+        :param confidence: whether to return each pixel's confidence too.
+        :param confidence_threshold: pixels with a lower softmax probability get the label 255.
+        :param output_size: (height, width) of the results; by default each image's own size.
         :param paint: the pictures to draw, if any.
         :returns: one result for one image, a list for several.
-        :raises ValueError: an image of another type or shape, or the network overflows.
+        :raises ValueError: an image has another type or shape, or the network's logits are NaN or
+            infinite.
         """
         several = [images] if isinstance(images, np.ndarray) else images
         for image in several:
@@ -171,20 +174,20 @@ class Segmenter:
         results = []
         for image in images:
             logits = np.ascontiguousarray(self._coarse(image)[0].numpy())
-            with np.errstate(invalid='ignore'):  # of infinities that cancel out
+            with np.errstate(invalid='ignore'):  # infinities of both signs sum to NaN
                 total = logits.sum()
             if not np.isfinite(total):
                 raise ValueError(NOT_FINITE)
             size = output_size or image.shape[:2]
-            seen: Image | None = None
+            sure: Image | None = None
             if confidence or threshold > 0:
-                labels, seen = label_with_confidence(logits, size, self._align_corners, threshold)
+                labels, sure = label_with_confidence(logits, size, self._align_corners, threshold)
             else:
                 labels = label(logits, size, self._align_corners)
             results.append(
                 Segmentation(
                     labels,
-                    seen if confidence else None,
+                    sure if confidence else None,
                     *_confidence(logits),
                     *(draw(image, labels, paint) if paint is not None else ()),
                 )
@@ -200,10 +203,10 @@ class Segmenter:
         return self.engine.logits(self._input(image, self.input_size))
 
     def _input(self, image: Image, size: tuple[int, int]) -> Tensor:
-        """Return an image as the network takes it, (1, *size, 3) on the device."""
-        backwards = image.strides[2] < 0  # BGR seen as RGB: turned when it is small
+        """Return an image at a network's input size, RGB, (1, *size, 3), on the device."""
+        backwards = image.strides[2] < 0  # a view of BGR, whose channels are reversed when small
         pixels = np.ascontiguousarray(image[:, :, ::-1] if backwards else image)
-        if not pixels.flags.writeable:  # of which PyTorch warns
+        if not pixels.flags.writeable:  # PyTorch warns of arrays that cannot be written to
             pixels = pixels.copy()
         resized = resize(torch.from_numpy(pixels)[None].to(self.device), size)
         if not backwards:
@@ -214,9 +217,9 @@ class Segmenter:
 
     def predict_averaged(self, image: Image, scales: Sequence[float], flip: bool) -> Image:
         """
-        Return the class ids, uint8 (H, W), that :meth:`probabilities` makes likeliest.
+        Return the most probable class ids, uint8 (H, W), by :meth:`probabilities`.
 
-        This is how papers raise their scores; no robot has the time for it.
+        Papers raise their scores by such averaging; it is too slow for a robot.
         """
         return self.probabilities(image, scales, flip).argmax(0).astype(np.uint8)
 
@@ -224,15 +227,15 @@ class Segmenter:
         self, image: Image, scales: Sequence[float] = (1.0,), flip: bool = False
     ) -> NDArray[np.float32]:
         """
-        Return the mean of the classes' probabilities over several sizes, at the image's own size.
+        Return the classes' probabilities at the image's own size, averaged over several scales.
 
-        PyTorch computes it whatever the backend, as engines are made for one size.
+        PyTorch computes them whatever the backend, since engines are made for one input size.
 
         :param image: uint8 RGB, (H, W, 3).
-        :param scales: of the network's input size.
-        :param flip: whether the mirrored image counts, too.
+        :param scales: factors on the network's input size.
+        :param flip: whether to average over the mirrored image too.
         :returns: float32, (C, H, W).
-        :raises ValueError: an image of another type or shape.
+        :raises ValueError: the image has another type or shape.
         """
         _check(image)
         total = torch.zeros((), device=self.device)
@@ -241,8 +244,8 @@ class Segmenter:
                 height, width = (max(1, round(scale * side)) for side in self.input_size)
                 pixels = self._input(image, (height, width))
                 for mirrored in (False, True)[: 1 + flip]:
-                    seen = pixels.flip(2) if mirrored else pixels
-                    logits = self._any_size.logits(seen).contiguous()
+                    view = pixels.flip(2) if mirrored else pixels
+                    logits = self._any_size.logits(view).contiguous()
                     upsample = self.checkpoint.network.upsample
                     probability = upsample(logits, image.shape[:2]).softmax(1)
                     total = total + (probability.flip(3) if mirrored else probability)
@@ -261,7 +264,7 @@ class Segmenter:
 
 
 def _confidence(logits: np.ndarray) -> tuple[float, float]:
-    """Return mean and low confidence, see :class:`Segmentation`, of (C, h, w)."""
+    """Return the mean and the low confidence, see :class:`Segmentation`, of logits (C, h, w)."""
     step = max(1, int((logits[0].size / MEAN_POINTS) ** 0.5))
     some = logits[:, ::step, ::step]
     probability = 1 / np.exp(some - some.max(0)).sum(0)
@@ -269,7 +272,7 @@ def _confidence(logits: np.ndarray) -> tuple[float, float]:
 
 
 def _seconds(run: Callable[[], object], times: int = 5) -> float:
-    """Return the median time of several runs after a first."""
+    """Return the median seconds of several runs, after one that is not timed."""
     run()
     seconds = []
     for _ in range(times):
@@ -288,9 +291,9 @@ def _check(image: Image) -> None:
 
 def choose_device(device: str) -> str:
     """
-    Return the device that ``auto`` stands for here, or ``device`` itself.
+    Return the device to use: CUDA or the CPU for ``auto``, else ``device`` itself.
 
-    :raises EngineError: it is not to be had.
+    :raises EngineError: the device is not available.
     """
     count = torch.cuda.device_count()
     available = ['cpu', 'cuda', *(f'cuda:{i}' for i in range(count))] if count else ['cpu']

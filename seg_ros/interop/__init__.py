@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Other projects' weights and formats."""
+"""Exchange with other projects: import of their weights, and checks of exported files."""

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an exported file computes what PyTorch does, in every runtime that is installed."""
+"""A check that an exported file gives PyTorch's results in every runtime that is installed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
-from ..inference import backends  # noqa: F401  # which keeps runtimes from reporting home
+from ..inference import backends  # noqa: F401  # this turns off the runtimes' telemetry
 from ..inference.checkpoint import Checkpoint
 from ..inference.export import Portable, SMALLEST
 
 SAME_LABELS = {'fp32': 0.999, 'fp16': 0.999, 'int8': 0.985}
 """
-Of an image's pixels, so many must have PyTorch's label.
+The least share of an image's pixels that must have the same label as in PyTorch, by precision.
 
-In 8 bits a sum that ends a hair from the edge of a step falls to the one or the other side, layer
-after layer: of a trained network two correct computations differ in half a percent of the labels.
+In 8 bits, sums close to the edge of a step are rounded up by one runtime and down by another, in
+every layer: two correct computations of a trained network differ in half a percent of the labels.
 """
 
 LOGIT_ERROR = {'fp32': 1e-3, 'fp16': 0.01, 'int8': 0.05}
-"""The most that logits may differ: the norm of the difference over theirs."""
+"""The largest relative error of the logits, by precision: the norm of their difference to
+PyTorch's, divided by the norm of the latter."""
 
 Run = Callable[[NDArray[np.uint8]], NDArray[Any]]
+"""A function that runs a file on images, uint8 (N, H, W, 3), and returns labels or logits."""
+
 Figures = dict[str, Any]
+"""The results of a comparison in one runtime at one size; see :func:`compare`."""
 
 
 def sizes(input_size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return the sizes to check at: the network's own, an odd one, and one of another shape."""
+    """Return the sizes to check: the input size, an odd one, and one of another aspect ratio."""
     height, width = input_size
     other = [(height // 2 | 1, width // 2 | 1), (height // 2, width // 3 | 1)]
     return [input_size, *((max(SMALLEST | 1, h), max(SMALLEST | 1, w)) for h, w in other)]
@@ -42,11 +46,12 @@ def sizes(input_size: tuple[int, int]) -> list[tuple[int, int]]:
 
 def runtimes(suffix: str, symmetric: bool) -> dict[str, Callable[[bytes], Run]]:
     """
-    Return what makes each runtime that is installed ready for a file's content.
+    Return, for each installed runtime, the function that loads a file's content.
 
-    :param suffix: of the file.
-    :param symmetric: whether it is made for TensorRT, whose int8 OpenVINO computes inaccurately.
-    :raises ValueError: none is installed.
+    :param suffix: the file's suffix.
+    :param symmetric: whether the file is quantized for TensorRT. OpenVINO is then left out, as it
+        computes such int8 inaccurately.
+    :raises ValueError: no runtime is installed that can read the file.
     """
     if suffix == '.pt2':
         return {'torch': _torch}
@@ -76,7 +81,7 @@ def _openvino(content: bytes) -> Run:
     from ..inference.backends.openvino_engine import core
 
     settings = {
-        # Or a CPU that has it computes in bfloat16.
+        # Otherwise CPUs with bfloat16 would compute in that.
         'INFERENCE_PRECISION_HINT': 'f32',
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
         'ENABLE_CPU_PINNING': False,
@@ -100,15 +105,21 @@ def compare(
     images: Sequence[NDArray[np.uint8]],
 ) -> dict[str, list[Figures]]:
     """
-    Run a file in each runtime, and return how its results differ from PyTorch's.
+    Run a file in each runtime, and compare its results with PyTorch's.
 
-    In float32 that is the checkpoint's network as it was trained; in other precisions the network
-    that was exported, which rounds alike, and ``same_labels_as_fp32`` says what rounding costs.
+    In float32 the reference is the checkpoint's network as it was trained. In other precisions it
+    is the exported network, which rounds in the same way; ``same_labels_as_fp32`` then shows the
+    effect of the rounding.
 
-    :param makers: those of :func:`runtimes`.
-    :param images: uint8 RGB, (N, H, W, 3), several sizes.
-    :returns: by runtime, for each of the images: ``size``, ``batch``, ``same_labels`` (the
-        least of any image) and, of logits, ``logit_error``; or ``error``, where it does not run.
+    :param content: the file's content.
+    :param makers: the result of :func:`runtimes`.
+    :param output: the file's output, ``labels`` or ``logits``.
+    :param precision: the file's precision.
+    :param symmetric: whether the file is quantized for TensorRT.
+    :param images: batches of uint8 RGB, (N, H, W, 3), of several sizes.
+    :returns: by runtime, for each batch: ``size``, ``batch`` (N), ``same_labels`` and
+        ``same_labels_as_fp32`` (the share of the worst image) and, for logits, ``logit_error``; or
+        ``error`` if the file does not run.
     """
     with torch.inference_mode():
         trained = [_trained(checkpoint, pixels) for pixels in images]
@@ -133,37 +144,37 @@ def compare(
                 if output == 'logits':
                     figures['logit_error'] = float((found - right).norm() / right.norm())
                 parity[name].append(figures)
-        except Exception as error:  # a runtime's own kind
+        except Exception as error:  # each runtime raises errors of its own
             parity[name].append({'error': f'{error}'[:1000]})
     return parity
 
 
 def mismatches(parity: Mapping[str, list[Figures]], precision: str) -> list[str]:
-    """Return what is not as it should be, a line each."""
+    """Return a line for each result of :func:`compare` that is not within the limits."""
     lines = []
     for runtime, rows in parity.items():
         for row in rows:
             if 'error' in row:
-                lines.append(f'{runtime} it does not run: {row["error"]}')
+                lines.append(f'{runtime} the file does not run: {row["error"]}')
                 continue
             where = f'{runtime} at {row["size"][1]}x{row["size"][0]}'
             if row['same_labels'] < SAME_LABELS[precision]:
                 lines.append(f'{where} {row["same_labels"]:.3%} of the labels are the same')
-            # Also where it is not a number.
+            # The comparison also fails for NaN.
             if not row.get('logit_error', 0.0) <= LOGIT_ERROR[precision]:
                 lines.append(f'{where} the logits are off by {row["logit_error"]:.2%}')
     return lines
 
 
 def _trained(checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> Tensor:
-    """Return the logits of a checkpoint's network as it is."""
+    """Return the logits of a checkpoint's network as it was trained."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     logits: Tensor = checkpoint.network(checkpoint.preprocessing.normalise(images))
     return logits
 
 
 def _same(labels: Tensor, logits: Tensor) -> float:
-    """Return the share of pixels with the label that the logits give, of the worst image."""
+    """Return the share of pixels with the same label as the logits, of the worst image."""
     if labels.shape != (len(logits), *logits.shape[2:]):
         return 0.0
     return float((labels == logits.argmax(1)).float().mean((1, 2)).min())

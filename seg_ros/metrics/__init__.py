@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What says how good labels are, and how long they took."""
+"""Metrics of how good predicted labels are, and of how long they took."""

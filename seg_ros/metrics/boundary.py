@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well the outlines of classes are met: the boundary F-score."""
+"""The boundary F-score: how well the predicted outlines of classes match the true ones."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from ..images.image_file import Image
 from ..images.labels import IGNORE
 
 TOLERANCE = 0.0075
-"""How far an outline may be off, as a share of the image's diagonal."""
+"""The distance by which an outline may be off, as a share of the image's diagonal."""
 
 Mask = NDArray[np.bool_]
 
 
 class BoundaryScores:
     """
-    Boundary F-score by class.
+    The boundary F-score of each class.
 
-    A boundary pixel of a class is one of its own that has a pixel of another class above, below,
-    left or right of it. Precision is the share of the predicted ones that have a true one of
-    the same class within the tolerance, 0.75 % of the image's diagonal; recall the share of the
-    true ones that have a predicted one. F, their harmonic mean, is averaged over the images whose
-    ground truth has a boundary of the class. Pixels whose ground truth is ignored neither are
-    boundary nor make their neighbours so.
+    A boundary pixel of a class is a pixel of it with a pixel of another class above, below, left
+    or right. Precision is the share of predicted boundary pixels that have a true boundary pixel
+    of the same class within the tolerance, 0.75 % of the image's diagonal. Recall is the share of
+    true boundary pixels that have a predicted one. F, their harmonic mean, is averaged over the
+    images whose ground truth has a boundary of the class. Pixels whose ground truth is ignored
+    are no boundary pixels, and do not make their neighbours boundary pixels.
 
     Definition and tolerance are those of Csurka, Larlus, Perronnin: What is a good evaluation
     measure for semantic segmentation?, BMVC 2013.
 
-    :ivar sums: float64 (C,): F by class, summed over images.
-    :ivar images: int64 (C,): how many images that were.
+    :param num_classes: number of classes C.
+    :ivar sums: float64 (C,): F of each class, summed over images.
+    :ivar images: int64 (C,): number of images in each sum.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -41,7 +42,7 @@ class BoundaryScores:
 
     def update(self, predicted: Image, truth: Image) -> None:
         """
-        Score one image.
+        Add the scores of one image.
 
         :param predicted: train ids, 255 where the network was not sure, (H, W).
         :param truth: train ids, 255 ignored, (H, W).
@@ -54,13 +55,13 @@ class BoundaryScores:
             self.sums[c] += _f_score(found & (predicted == c), true & (truth == c), tolerance)
 
     def f_scores(self) -> NDArray[np.float64]:
-        """Return the mean F by class; nan for a class without any boundary."""
+        """Return the mean F of each class, (C,); nan for a class without a true boundary."""
         with np.errstate(invalid='ignore'):
             return self.sums / np.where(self.images == 0, np.nan, self.images)
 
 
 def _boundary(labels: Image, valid: Mask) -> Mask:
-    """Return which pixels, bool (H, W), have a neighbour of another class; both valid."""
+    """Return which valid pixels have a valid neighbour of another class, bool (H, W)."""
     boundary = np.zeros(labels.shape, np.bool_)
     for first, second in (
         (np.s_[:-1], np.s_[1:]),
@@ -73,7 +74,7 @@ def _boundary(labels: Image, valid: Mask) -> Mask:
 
 
 def _f_score(found: Mask, true: Mask, tolerance: float) -> float:
-    """Return F of one class's predicted and true boundary, of which the true one is not empty."""
+    """Return F of a class's predicted and true boundary; the true one must not be empty."""
     if not found.any():
         return 0.0
     x, y, width, height = cv2.boundingRect((found | true).view(np.uint8))
@@ -84,8 +85,8 @@ def _f_score(found: Mask, true: Mask, tolerance: float) -> float:
 
 
 def _share_near(pixels: Mask, others: Mask, tolerance: float) -> float:
-    """Return the share of pixels that have one of the others within the tolerance."""
+    """Return the share of ``pixels`` that have one of ``others`` within the tolerance."""
     away = (~others).view(np.uint8)
     distance = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Distances are float32, and one that equals the tolerance shall count as within.
+    # Distances are float32; compare as such, so that one equal to the tolerance counts as near.
     return float(np.mean(distance[pixels] <= np.float32(tolerance)))

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores camera by camera, on one data set or on several."""
+"""Scores of each camera of one or several data sets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from .scores import Scores
 
 class CameraRow(NamedTuple):
     """
-    What a network gets right on the images of one camera.
+    A network's scores on the images of one camera.
 
-    :param name: of data set, split and camera, to tell it from all others.
-    :param classes: how many classes occur, which the mean IoU is of.
-    :param iou: by class; nan of one that does not occur.
+    :param name: names of data set, split and camera, which tell it from all other cameras.
+    :param images: number of images.
+    :param classes: number of classes that occur; the mean IoU is taken over them.
+    :param iou: IoU of each class; nan if the class does not occur.
     """
 
     name: str
@@ -33,9 +34,9 @@ class CameraRow(NamedTuple):
 
 class ScoresByCamera:
     """
-    Scores on a data set, kept apart by camera.
+    The scores on each camera of a data set.
 
-    :param name: of data set and split.
+    :param name: names of data set and split.
     :param cameras: the scores, all of the same classes, by the camera's name.
     """
 
@@ -43,7 +44,7 @@ class ScoresByCamera:
         self.name, self.cameras = name, cameras
 
     def combine(self) -> None:
-        """Add up what all processes have counted, in each of them."""
+        """Replace the scores, in every process, by the sums over all processes."""
         for scores in self.cameras.values():
             scores.combine()
 
@@ -56,7 +57,7 @@ class ScoresByCamera:
         return total
 
     def rows(self) -> list[CameraRow]:
-        """Return a row for each camera, by name."""
+        """Return a row for each camera, in the order of their names."""
         return [
             CameraRow(
                 f'{self.name}, {camera}' if camera else self.name,
@@ -71,16 +72,16 @@ class ScoresByCamera:
 
 
 def worst(rows: Sequence[CameraRow]) -> CameraRow | None:
-    """Return the row of the lowest mean IoU; None if none has one."""
+    """Return the row of the lowest mean IoU; None if no row has a mean IoU."""
     return min((row for row in rows if not isnan(row.miou)), key=lambda r: r.miou, default=None)
 
 
 def means(rows: Sequence[CameraRow]) -> dict[str, Any]:
     """
-    Return the means over cameras, each of which counts alike however many images it has.
+    Return the means over cameras, all of which have the same weight.
 
-    :returns: ``images``, ``miou``, ``iou`` by class (over the cameras that see it) and
-        ``pixel_accuracy``.
+    :returns: ``images`` (their total number), ``miou``, ``iou`` by class (the mean over the
+        cameras in which the class occurs) and ``pixel_accuracy``.
     """
     names = dict.fromkeys(name for row in rows for name in row.iou)
     nan = float('nan')

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the Cityscapes benchmark scores beside the classes, and the files it takes."""
+"""The Cityscapes benchmark's scores of categories and objects, and its submission files."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ AREAS = {
     'motorcycle': 6298.7200839748,
     'bicycle': 4672.3249222261,
 }
-"""Mean size in pixels of a class's objects in the training images, as cityscapesScripts has it."""
+"""The mean size in pixels of each class's objects in the training images (cityscapesScripts)."""
 
 INSTANCE_CATEGORIES = tuple(
     name for name, classes in CATEGORIES.items() if set(classes) <= set(INSTANCE_CLASSES)
 )
-"""Categories that are made of objects alone."""
+"""The categories that consist of classes with instance ids only."""
 
 _CATEGORY_CLASSES = [[CITYSCAPES.names.index(c) for c in group] for group in CATEGORIES.values()]
 _CLASSES = [CITYSCAPES.names.index(name) for name in INSTANCE_CLASSES]
@@ -41,6 +41,7 @@ _NO_OBJECT = 254
 
 
 def _tables() -> tuple[Image, Image, Image]:
+    """Return the train id of each instance id, the category and the label id of each train id."""
     class_of = np.full(2**16, _NO_OBJECT, np.uint8)
     for label, c in zip(_LABELS, _CLASSES):
         class_of[1000 * label : 1000 * (label + 1)] = c
@@ -53,24 +54,25 @@ def _tables() -> tuple[Image, Image, Image]:
     return class_of, category_of, label_of
 
 
-# Train id of the object that an instance id stands for; category of a train id; label id of one.
 _CLASS_OF, _CATEGORY_OF, _LABEL_OF = _tables()
 
 
 def category_matrix(matrix: ConfusionMatrix) -> ConfusionMatrix:
-    """Return the matrix of the 7 categories, in the order of :data:`CATEGORIES`."""
+    """Return the confusion matrix of the 7 categories, in the order of :data:`CATEGORIES`."""
     return matrix.grouped(_CATEGORY_CLASSES)
 
 
 class InstanceScores:
     """
-    How much of each object was found, so that a near truck counts no more than a far one.
+    The share of each object that was found, for iIoU: a near truck counts no more than a far one.
 
-    The sums are by class of object, in the order of :data:`INSTANCE_CLASSES`.
+    The sums are by class, in the order of :data:`INSTANCE_CLASSES`.
 
-    :ivar objects: int64 (8,): how many there were.
-    :ivar found: float64 (8,): the shares of their pixels that were predicted as their class.
-    :ivar found_category: likewise, as any class of their category.
+    :ivar objects: int64 (8,): number of objects.
+    :ivar found: float64 (8,): sum over objects of the share of their pixels that were predicted
+        as their class.
+    :ivar found_category: float64 (8,): sum over objects of the share of their pixels that were
+        predicted as any class of their category.
     """
 
     def __init__(self) -> None:
@@ -80,11 +82,11 @@ class InstanceScores:
 
     def update(self, predicted: Image, instances: NDArray[np.uint16]) -> None:
         """
-        Count one image's objects.
+        Add the objects of one image.
 
         :param predicted: train ids, (H, W).
-        :param instances: 1000 times the label id plus the object's number; smaller ids, as of
-            groups that nobody told apart, are no objects, (H, W).
+        :param instances: instance ids, (H, W): 1000 times the label id plus the object's number.
+            Smaller ids, such as those of groups of objects, are no objects.
         """
         objects = _CLASS_OF[instances]
         sizes = _by_object(instances)
@@ -95,13 +97,13 @@ class InstanceScores:
         self.found_category += (alike / np.maximum(sizes, 1)).sum(1)
 
     def iiou(self, matrix: ConfusionMatrix) -> dict[str, float]:
-        """Return iIoU by class; nan for one that never occurred and was never predicted."""
+        """Return the iIoU of each class; nan if it never occurred and was never predicted."""
         hits, pixels = _AREAS * self.found, _AREAS * self.objects
         scores = [_iiou(matrix, c, hits[i], pixels[i]) for i, c in enumerate(_CLASSES)]
         return dict(zip(INSTANCE_CLASSES, scores))
 
     def category_iiou(self, matrix: ConfusionMatrix) -> dict[str, float]:
-        """Return iIoU of the categories that are made of objects, ``human`` and ``vehicle``."""
+        """Return the iIoU of the categories that have instance ids, ``human`` and ``vehicle``."""
         categories = category_matrix(matrix)
         scores = {}
         for category, name in enumerate(CATEGORIES):
@@ -113,13 +115,19 @@ class InstanceScores:
 
 
 def _by_object(instances: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Return how many pixels each object has: (8, 1000), by class and number."""
+    """Return the number of pixels of each object, (8, 1000), by class and object number."""
     counts = np.bincount(instances.ravel(), minlength=2**16)[:65000]
     return counts.reshape(65, 1000)[_LABELS]
 
 
 def _iiou(matrix: ConfusionMatrix, c: int, hits: np.float64, pixels: np.float64) -> float:
-    """Return iIoU of the weighted pixels that were found and that there were; nan of none."""
+    """
+    Return the iIoU of a class or category; nan if there are no pixels.
+
+    :param c: its index in the matrix.
+    :param hits: weighted number of its objects' pixels that were found.
+    :param pixels: weighted number of its objects' pixels.
+    """
     false_alarms = matrix.counts[:, c].sum() - matrix.counts[c, c]
     union = pixels + false_alarms
     return float(hits / union) if union else float('nan')
@@ -127,9 +135,9 @@ def _iiou(matrix: ConfusionMatrix, c: int, hits: np.float64, pixels: np.float64)
 
 def instance_files(dataset: Dataset) -> list[Path] | None:
     """
-    Return the files of instance ids, one an image; None of a set that has not a single one.
+    Return the file of instance ids of each image; None if no image has one.
 
-    :raises DatasetError: only some are missing.
+    :raises DatasetError: only some images have one.
     """
     files = [instance_file(labels) for _, labels in dataset.pairs]
     missing = [file for file in files if not file.is_file()]
@@ -147,8 +155,8 @@ def read_instances(path: Path, size: tuple[int, ...]) -> NDArray[np.uint16]:
     """
     Read instance ids, uint16 (H, W).
 
-    :param size: (height, width) that they must have.
-    :raises DatasetError: it is not such an image.
+    :param size: (height, width) that the image must have.
+    :raises DatasetError: the file is not such an image.
     """
     try:
         instances = read_labels(path, bits=16)
@@ -163,10 +171,11 @@ def read_instances(path: Path, size: tuple[int, ...]) -> NDArray[np.uint16]:
 
 def write_submission(folder: str | Path, image: str | Path, predicted: Image) -> None:
     """
-    Write what the benchmark's server takes: label ids in a PNG named as the image is.
+    Write a prediction in the form of the benchmark's server: label ids in a PNG of the same name.
 
+    :param folder: the folder to write to.
     :param image: the image's file, ``CITY_SEQUENCE_FRAME_leftImg8bit.png``.
     :param predicted: train ids at the image's size, (H, W).
-    :raises OSError: it cannot be written.
+    :raises OSError: the file cannot be written.
     """
     write_image(Path(folder) / f'{Path(image).stem}.png', _LABEL_OF[predicted])

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One integer confusion matrix over all pixels, and the scores that follow from it."""
+"""The confusion matrix of all pixels, and the scores that follow from it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ..images.labels import IGNORE
 
 class ConfusionMatrix:
     """
-    Counts of pixels by true and predicted class, in int64.
+    The number of pixels by true and predicted class.
 
-    A pixel whose ground truth is ignored counts nowhere. A valid pixel that is predicted as
-    ignored is a miss of its true class and a false alarm of none, as cityscapesScripts counts.
+    A pixel whose ground truth is ignored does not count. A valid pixel that is predicted as
+    ignored is a miss of its true class but a false alarm of no class, as in cityscapesScripts.
 
-    :ivar counts: int64 (C, C + 1): true class by predicted class, the last column for ignored.
+    :param num_classes: number of classes C.
+    :ivar counts: int64 (C, C + 1): true class by predicted class; the last column is for pixels
+        that are predicted as ignored.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -27,12 +29,11 @@ class ConfusionMatrix:
 
     def update(self, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
         """
-        Count one image.
+        Add the pixels of one image.
 
         :param predicted: train ids, 255 where the network was not sure, (H, W).
         :param truth: train ids, 255 ignored, (H, W).
-        :raises ValueError: the two differ in shape, or hold an id that is neither a class's nor
-            255.
+        :raises ValueError: the two differ in shape, or hold an id that is neither a class nor 255.
         """
         classes = len(self.counts)
         if predicted.shape != truth.shape:
@@ -40,7 +41,7 @@ class ConfusionMatrix:
                 f"expected a prediction of the ground truth's size {truth.shape}; found "
                 f'{predicted.shape}'
             )
-        # All 256 ids by all 256, and then those that count.
+        # Count all pairs of the 256 ids at once, and then take those of the classes.
         pairs = truth.astype(np.intp) << 8 | predicted
         counts = np.bincount(pairs.ravel(), minlength=2**16).reshape(256, 256)[:IGNORE]
         for name, pixels in (('ground truth', counts.sum(1)), ('prediction', counts.sum(0))):
@@ -54,26 +55,26 @@ class ConfusionMatrix:
         self.counts[:, -1] += counts[:classes, IGNORE]
 
     def iou(self) -> NDArray[np.float64]:
-        """Return each class's intersection over union; nan for a class that never occurred."""
+        """Return the IoU of each class, (C,); nan if it never occurred and was never predicted."""
         hits = np.diagonal(self.counts)
         union = self.counts.sum(1) + self.counts[:, :-1].sum(0) - hits
         with np.errstate(invalid='ignore'):
             return hits / np.where(union == 0, np.nan, union)
 
     def miou(self) -> float:
-        """Return the mean IoU of the classes that occurred; nan if none did."""
+        """Return the mean IoU of the classes that have an IoU; nan if none has."""
         return mean(self.iou())
 
     def pixel_accuracy(self) -> float:
-        """Return the share of valid pixels that were predicted right."""
+        """Return the share of valid pixels that were predicted right; nan without pixels."""
         total = self.counts.sum()
         return float(np.diagonal(self.counts).sum() / total) if total else float('nan')
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> ConfusionMatrix:
         """
-        Return the matrix of groups of classes, such as the categories of Cityscapes.
+        Return the confusion matrix of groups of classes, such as the categories of Cityscapes.
 
-        :param groups: the classes of each; each class is in one group.
+        :param groups: the classes of each group; each class must be in one group.
         """
         starts = np.cumsum([0, *map(len, groups[:-1])])
         order = np.concatenate(groups)

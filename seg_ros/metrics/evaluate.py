@@ -13,9 +13,9 @@ from .confusion_matrix import ConfusionMatrix
 
 def evaluate(segmenter: Segmenter, samples: Iterable[tuple[Image, Image]]) -> ConfusionMatrix:
     """
-    Count what the segmenter gets right, at the ground truth's own size.
+    Return the confusion matrix of a segmenter's predictions, at the size of the ground truth.
 
-    :param samples: pairs of uint8 RGB (H, W, 3) and train ids (H, W).
+    :param samples: images and ground truth: uint8 RGB (H, W, 3) and train ids (H, W).
     """
     matrix = ConfusionMatrix(len(segmenter.labels))
     for image, truth in samples:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal consistency: how much of a picture changes its label although it only moved."""
+"""Flicker (temporal consistency): the share of pixels whose label changes as they move."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from ..images.image_file import Image
 
 WIDTH = 240
 """
-Pixels across at which frames are compared, or the image's own if it is smaller.
+The width in pixels at which frames are compared; smaller frames are compared at their own width.
 
-On CamVid's labelled drive the flow at 480 pixels costs four times as much and finds the ground
-truth to flicker hardly less (2.5 % against 2.8 %).
+On CamVid's labelled drive, optical flow at 480 pixels takes four times as long, and the flicker
+that it finds in the ground truth is hardly less (2.5 % against 2.8 %).
 """
 
 SMALLEST = 16
-"""Pixels each way below which OpenCV's flow fails, or even crashes."""
+"""The width and height in pixels below which OpenCV's optical flow fails or even crashes."""
 
 AGREEMENT = 1.0
-"""Pixels, at that size, that a point moved forth and back may be away from where it was."""
+"""The largest error, in pixels at that size, of a point moved along the flow and back again."""
 
 
 class Flicker:
     """
-    Compares each frame's labels with those of the frame before, moved along the optical flow.
+    Compares each frame's labels with those of the previous frame, moved along the optical flow.
 
     The flow is OpenCV's DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016,
-    its preset ``medium``), from this frame to the one before, and back to check it: where the two
-    do not agree, something was uncovered or the flow is wrong, and nothing is compared.
+    its preset ``medium``). It is computed from this frame to the previous one, and back to check
+    it. Where the two do not agree, something was uncovered or the flow is wrong, and the labels
+    are not compared.
     """
 
     def __init__(self) -> None:
@@ -40,12 +41,13 @@ class Flicker:
 
     def update(self, image: Image, labels: Image) -> tuple[int, int]:
         """
-        Take the next frame.
+        Compare the next frame with the one before.
 
         :param image: uint8 RGB, (H, W, 3).
-        :param labels: train ids, (H, W); 255 is a label like another.
-        :returns: how many pixels changed their label, and how many could be compared; none of
-            the first frame, of the first one of another size, and of images too flat for flow.
+        :param labels: train ids, (H, W); 255 is treated as a label of its own.
+        :returns: the number of pixels that changed their label, and of those that could be
+            compared. Both are 0 for the first frame, for the first frame of another size, and for
+            frames that are too narrow or flat for optical flow.
         """
         height, width = labels.shape
         size = (min(WIDTH, width), max(1, round(height * min(WIDTH, width) / width)))
@@ -62,7 +64,7 @@ class Flicker:
 
 
 def _at_centres(labels: Image, size: tuple[int, int]) -> Image:
-    """Return the labels at the centres of the pixels of a smaller image, where flow sees them."""
+    """Return labels, reduced to a smaller size by taking those at the centres of its pixels."""
     return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
@@ -70,11 +72,12 @@ def _follow(
     labels: Image, back: NDArray[np.float32], forth: NDArray[np.float32]
 ) -> tuple[Image, NDArray[np.bool_]]:
     """
-    Move the labels of the frame before to where they are now.
+    Move the labels of the previous frame to their place in this frame.
 
-    :param back: flow from each pixel of this frame to the frame before, (H, W, 2) as x, y.
-    :param forth: flow from each pixel of the frame before to this one.
-    :returns: the moved labels, and where they can be trusted.
+    :param labels: labels of the previous frame, (H, W).
+    :param back: flow from each pixel of this frame to the previous one, (H, W, 2) as x, y.
+    :param forth: flow from each pixel of the previous frame to this one, (H, W, 2).
+    :returns: the moved labels, (H, W), and where they can be trusted, bool (H, W).
     """
     height, width = labels.shape
     origin = back + np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that share one job, as torchrun starts them; a single one needs nothing."""
+"""Communication between the processes of one job that torchrun starts; one alone works, too."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ T = TypeVar('T')
 @contextmanager
 def process_group(device: str, patience: timedelta | None = None) -> Iterator[str]:
     """
-    Join the processes that torchrun started, if it did.
+    Join the group of processes if torchrun started several.
 
-    :param patience: how long one may wait for the others; PyTorch's own minutes by default.
-    :param device: ``cpu``, ``cuda`` or ``cuda:N``; with several processes each takes the GPU of
-        its rank.
+    :param device: ``cpu``, ``cuda`` or ``cuda:N``; each of several processes takes the GPU of its
+        local rank.
+    :param patience: how long a process may wait for the others; PyTorch's default if None.
     :returns: the device of this process.
-    :raises ValueError: several processes shall share one GPU.
+    :raises ValueError: the device is one GPU, but there are several processes.
     """
     alone = int(os.environ.get('WORLD_SIZE', '1')) == 1
     if not alone and device == 'cuda':
@@ -48,32 +48,32 @@ def process_group(device: str, patience: timedelta | None = None) -> Iterator[st
 
 
 def rank() -> int:
-    """Return this process's number; 0 is the one that prints and writes."""
+    """Return this process's number; process 0 prints messages and writes files."""
     return distributed.get_rank() if _joined() else 0
 
 
 def world_size() -> int:
-    """Return how many processes share the job."""
+    """Return the number of processes that share the job."""
     return distributed.get_world_size() if _joined() else 1
 
 
 def _joined() -> bool:
-    # Some builds of PyTorch, for small devices, come without the whole package.
+    # Some builds of PyTorch for small devices lack torch.distributed.
     return distributed.is_available() and distributed.is_initialized()
 
 
 def local_world_size() -> int:
-    """Return how many of them share this machine."""
+    """Return the number of processes of the job that run on this machine."""
     return int(os.environ.get('LOCAL_WORLD_SIZE', '1')) if _joined() else 1
 
 
 def summed(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the sum of all processes' counts, to each of them."""
+    """Return the sum of the counts of all processes; each process must call it."""
     return np.sum(gathered(counts), axis=0)
 
 
 def gathered(value: T) -> list[T]:
-    """Return all processes' values, by rank, to each of them."""
+    """Return the values of all processes by rank; each process must call it."""
     values: list[Any] = [value] * world_size()
     if world_size() > 1:
         distributed.all_gather_object(values, value)

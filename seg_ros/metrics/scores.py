@@ -21,9 +21,10 @@ from .process_group import summed
 
 class Scores:
     """
-    What a network gets right, added up image by image and process by process.
+    All scores of a network, summed over images and processes.
 
-    :param objects: whether instance ids come with each image.
+    :param labels: the classes.
+    :param objects: whether there are instance ids for each image.
     """
 
     def __init__(self, labels: LabelSet, objects: bool = False) -> None:
@@ -37,12 +38,12 @@ class Scores:
         self, predicted: Image, truth: Image, instances: NDArray[np.uint16] | None = None
     ) -> float:
         """
-        Count one image; return its own mIoU, nan if all of it is ignored.
+        Add one image, and return its own mIoU; nan if its ground truth is ignored everywhere.
 
         :param predicted: train ids, (H, W).
         :param truth: train ids, 255 ignored, (H, W).
         :param instances: instance ids of Cityscapes, (H, W).
-        :raises ValueError: as :meth:`ConfusionMatrix.update`.
+        :raises ValueError: prediction and ground truth differ in shape, or hold an unknown id.
         """
         own = ConfusionMatrix(len(self.labels))
         own.update(predicted, truth)
@@ -54,14 +55,14 @@ class Scores:
         return own.miou()
 
     def combine(self) -> None:
-        """Add up what all processes have counted, in each of them."""
+        """Replace the scores, in every process, by the sums over all processes."""
         self.images = int(summed(np.array(self.images)))
         for part in self._parts():
             for name, counts in vars(part).items():
                 setattr(part, name, summed(counts))
 
     def add(self, other: Scores) -> None:
-        """Count what another one of the same classes has counted, too."""
+        """Add the images of other scores, which must be of the same classes."""
         self.images += other.images
         for part, more in zip(self._parts(), other._parts()):
             for name, counts in vars(more).items():
@@ -72,9 +73,10 @@ class Scores:
 
     def result(self) -> dict[str, Any]:
         """
-        Return the scores by name: each by class or category, and its mean; nan of none.
+        Return all scores by name: values by class or category and their means, nan if undefined.
 
-        The categories are those of Cityscapes' classes, iIoU that of sets with instance ids.
+        Scores of categories are given for Cityscapes' classes only, and iIoU if there are
+        instance ids.
         """
         matrix, names = self.matrix, self.labels.names
         scores: dict[str, Mapping[str, float]] = {

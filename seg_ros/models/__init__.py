@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The networks. They know tensors only: no files, no images, no ROS."""
+"""The networks, from tensors to tensors. This package knows nothing of files, images or ROS."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ def build_model(spec: Mapping[str, Any]) -> SegmentationNetwork:
     """
     Build an untrained network.
 
-    :param spec: ``name``, one of :data:`NETWORKS`, and the arguments of that network, of which
-        ``num_classes`` is always needed, such as
-        ``{'name': 'icnet', 'num_classes': 19, 'width': 0.5}``.
-    :raises ValueError: the name or an argument is unknown, or one is missing.
+    :param spec: ``name``, one of :data:`NETWORKS`, ``num_classes``, and any other arguments of
+        that network, for example ``{'name': 'icnet', 'num_classes': 19, 'width': 0.5}``.
+    :raises ValueError: the name or an argument is unknown, or ``num_classes`` is missing.
     """
     arguments = dict(spec)
     name = arguments.pop('name', None)

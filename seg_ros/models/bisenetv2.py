@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""BiSeNetV2: a wide shallow branch for detail, a narrow deep one for meaning (2004.02147)."""
+"""BiSeNetV2: a wide shallow branch for detail, a narrow deep one for semantics (2004.02147)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .layers import initialise, SegmentationNetwork, spatial_size
 EXPANSION = 6
 DETAIL_WIDTHS = (64, 64, 128)
 DEEP_WIDTHS = (64, 128)
-"""Of the semantic branch's S4 and S5, which have no counterpart in the detail branch."""
+"""The widths of the semantic branch's stages S4 and S5, which the detail branch does not have."""
 
 BOOSTER_STRIDES = (4, 8, 16, 32)
 BOOSTER_WIDTH = 128
@@ -22,7 +22,7 @@ MAX_DEPTH = 16
 
 
 class Stem(nn.Module):
-    """The semantic branch's start (section 4.2): a quarter of the size by two ways at once."""
+    """The stem block (section 4.2): convolution and pooling, side by side, quarter the size."""
 
     def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Stem(nn.Module):
 
 
 class GatherExpansion(nn.Module):
-    """The gather-and-expansion layer (section 4.2): a 3x3, a wide depthwise 3x3, a 1x1."""
+    """The gather-and-expansion layer (section 4.2): a 3x3, a wide depthwise 3x3 and a 1x1."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class GatherExpansion(nn.Module):
 
 
 class ContextEmbedding(nn.Module):
-    """The context embedding block (section 4.2): the image's mean, added everywhere."""
+    """The context embedding block (section 4.2): adds the mean over the map to each pixel."""
 
     def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
@@ -113,7 +113,11 @@ class GuidedAggregation(nn.Module):
 
 
 class Sum(nn.Module):
-    """What the paper's ablation compares that with: the branches' sum, and a 3x3 convolution."""
+    """
+    An aggregation by sum and a 3x3 convolution, from the paper's ablation.
+
+    The paper compares it with :class:`GuidedAggregation`.
+    """
 
     def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
@@ -127,7 +131,7 @@ class Sum(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """Likewise, with the channels of both branches one after the other."""
+    """An aggregation by concatenation and a 3x3 convolution, from the paper's ablation."""
 
     def __init__(self, width: int, variant: BiSeNetV2Variant) -> None:
         super().__init__()
@@ -141,7 +145,7 @@ class Concatenation(nn.Module):
 
 
 class DetailAlone(nn.Module):
-    """Likewise, without the semantic branch, which is not built."""
+    """The detail branch alone, from the paper's ablation; the semantic branch is not built."""
 
     def __init__(self, *_: object) -> None:
         super().__init__()
@@ -152,7 +156,7 @@ class DetailAlone(nn.Module):
 
 
 class SemanticAlone(nn.Module):
-    """Likewise, without the detail branch; the logits are at 1/32 then."""
+    """The semantic branch alone, from the paper's ablation; the logits are then at 1/32."""
 
     def __init__(self, *_: object) -> None:
         super().__init__()
@@ -169,12 +173,13 @@ AGGREGATIONS: dict[str, type[nn.Module]] = {
     'detail': DetailAlone,
     'semantic': SemanticAlone,
 }
+"""How the two branches are merged, by name; all but ``guided`` are for the paper's ablation."""
 
 
 def head(
     inputs: int, widths: tuple[int, ...], num_classes: int, variant: BiSeNetV2Variant
 ) -> nn.Sequential:
-    """Return 3x3 convolutions to ``widths`` channels, one after the other, and a classifier."""
+    """Return a sequence of 3x3 convolutions, to ``widths`` channels each, and a classifier."""
     pairs = zip((inputs, *widths), widths)
     convolutions = (variant.conv(before, width, 3, relu=True) for before, width in pairs)
     return nn.Sequential(*convolutions, nn.Conv2d(widths[-1], num_classes, 1))
@@ -184,22 +189,24 @@ class BiSeNetV2(SegmentationNetwork):
     """
     BiSeNetV2, Table 1 of the paper, arXiv 2004.02147.
 
-    The paper's Large (alpha 2, d 3) says that alpha widens and d deepens, not what. Here alpha
-    multiplies every width of both branches and of the aggregation, not the heads'; d multiplies
-    the stride-1 gather-and-expansion layers that follow each stride-2 one.
+    The paper says that its Large network (alpha 2, d 3) is alpha times as wide and d times as
+    deep, but not in which layers. Here alpha multiplies all widths of both branches and of the
+    aggregation, but not those of the heads; d multiplies the number of stride-1
+    gather-and-expansion layers that follow each stride-2 one.
 
-    :param head_width: channels of the main head; the paper's tables fit 1024, speed asks for less.
-    :param booster_width: channels of the booster heads, which exist in training only. Those of
-        variants whose boosters differ in width are as published at 128, and in proportion to it.
+    :param head_width: channels of the main head. 1024 fits the paper's tables; less is faster.
+    :param booster_width: channels of the booster heads, which exist in training only. Variants
+        whose boosters have different widths have the published ones at 128, and others in
+        proportion.
     :param alpha: width multiplier.
     :param depth: depth multiplier d, 1 to 16.
-    :param variant: whose network it is, one of :data:`VARIANTS`.
-    :param aggregation: what merges the branches, or which is all there is: one of
+    :param variant: the project whose network is built, one of :data:`VARIANTS`.
+    :param aggregation: how the branches are merged, or which of them is the whole network: one of
         :data:`AGGREGATIONS`. The detail branch alone has no boosters.
-    :param semantic_ratio: the paper's lambda, the semantic branch's widths as a fraction of the
-        detail branch's where that has such a stage too: in its first two, up to stride 8.
-    :raises ValueError: an unknown variant or aggregation; a depth that would take for ever to
-        build; widths that leave a layer no channel.
+    :param semantic_ratio: the paper's lambda: the semantic branch's widths as a fraction of the
+        detail branch's in its first two stages, up to stride 8, which both branches have.
+    :raises ValueError: the variant or aggregation is unknown, the depth is not 1 to 16, or a layer
+        would have no channel.
     """
 
     training_only = ('boosters',)
@@ -239,7 +246,7 @@ class BiSeNetV2(SegmentationNetwork):
                 f'{alpha} and {semantic_ratio}, which make the first ones {d1} and {stem} wide'
             )
 
-        # A branch that is not built is as if the image went through.
+        # A branch that is not built passes the image on, and the aggregation ignores it.
         self.detail: nn.Module = nn.Identity()
         if aggregation != 'semantic':
             self.detail = nn.Sequential(
@@ -287,15 +294,15 @@ class BiSeNetV2(SegmentationNetwork):
         return self.aggregation(self.detail(images), self.context(x)), stages
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Return logits at 1/8 of the images' size; of the semantic branch alone, at 1/32."""
+        """Return logits at 1/8 of the images' size, or at 1/32 from the semantic branch alone."""
         return self.head(self._features(images)[0])
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32 or twice that."""
+        """Return the logits, and the boosters' at 1/4, 1/8, 1/16 and 1/32 or twice these sizes."""
         features, stages = self._features(images)
         height, width = spatial_size(images)
         main = self.upsample(self.head(features), self.train_size(images))
-        # Twice a size that was rounded up may be a row or a column too many.
+        # Twice a size that was rounded up may have a row or a column too many, which is cut off.
         return main, [
             booster(x)[..., : -(-height // stride), : -(-width // stride)]
             for booster, x, stride in zip(self.boosters, stages, self.booster_strides)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What projects build otherwise than another where they build BiSeNetV2."""
+"""The differences between the paper's BiSeNetV2 and the ones that other projects build."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from .layers import conv_bn, is_open
 @dataclass(frozen=True)
 class BiSeNetV2Variant:
     """
-    What a project builds otherwise than another. The defaults follow the paper.
+    The choices in which projects' BiSeNetV2 differ. The defaults follow the paper.
 
-    :param expansion_relu: a ReLU behind the last depthwise convolution of a
+    :param expansion_relu: whether a ReLU follows the last depthwise convolution of a
         gather-and-expansion layer.
-    :param context_norm: a norm and a ReLU behind the context embedding's last convolution.
-    :param keep_bias: biases of the 1x1 convolutions in the guided aggregation.
-    :param merged_relu: a ReLU behind the aggregation.
-    :param upsampling: how the aggregation makes semantic maps four times as large.
-    :param conv_bias: biases of the convolutions before norms, which need none.
-    :param same_padding: :class:`SamePadding` where a convolution has stride 2.
-    :param pool_counts_padding: zeros of the padding count in the aggregation's average pooling.
+    :param context_norm: whether a norm and a ReLU follow the context embedding's last convolution.
+    :param keep_bias: whether the 1x1 convolutions of the guided aggregation have biases.
+    :param merged_relu: whether a ReLU follows the aggregation.
+    :param upsampling: the interpolation by which the aggregation enlarges semantic maps four
+        times.
+    :param conv_bias: whether convolutions before norms have biases, which they do not need.
+    :param same_padding: whether convolutions of stride 2 have :class:`SamePadding`.
+    :param pool_counts_padding: whether the aggregation's average pooling counts the padding's
+        zeros.
     :param boosters: the widths of each booster's 3x3 convolutions, for a ``booster_width`` of
         128.
-    :param boosters_double: each booster's second convolution, and its logits, have twice the
-        size of the map it is attached to.
+    :param boosters_double: whether each booster's second convolution and its logits have twice the
+        size of the map that the booster is attached to.
     """
 
     expansion_relu: bool = False
@@ -62,7 +64,7 @@ class BiSeNetV2Variant:
             conv.bias = nn.Parameter(torch.zeros(outputs))
         if self.same_padding and stride == 2:
             conv.padding = (0, 0)
-            # With a name, so that the others keep their numbers.
+            # The padding gets a name, so that the other layers keep their numbers.
             named = OrderedDict(padding=SamePadding(), **dict(layers.named_children()))
             layers = nn.Sequential(named)
         return layers
@@ -70,14 +72,16 @@ class BiSeNetV2Variant:
 
 class SamePadding(nn.Module):
     """
-    What Paddle's padding ``same`` adds before a 3x3 convolution of stride 2: zeros around.
+    Paddle's padding ``same`` for a 3x3 convolution of stride 2: zeros on all sides.
 
-    Before an even size it adds none, so that the first window starts at the first pixel.
+    In a direction of even size it adds none before the first pixel, so that the first window
+    starts there.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, h, w) to (N, C, h + 1 or 2, w + 1 or 2)."""
-        # Put together, as exported files of older formats cannot pad by sizes known late.
+        # Concatenated, as exported files of older opsets cannot pad by sizes that are known only
+        # at run time.
         for dim in (2, 3):
             side = x.shape[dim]
             zeros = torch.zeros_like(x.narrow(dim, 0, 1))
@@ -117,4 +121,4 @@ VARIANTS = {
         boosters=((16,), (32,), (64,), (128,)),
     ),
 }
-"""By name. The dropout of 0.1 that all three projects have in their heads is left out."""
+"""The variants by name. The dropout of 0.1 in the heads of all three projects is left out."""

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The image cascade (arXiv 1704.08545), whatever backbone and fusion a network of it has."""
+"""ICNet's image cascade (arXiv 1704.08545), for any backbone and any fusion of its branches."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Fusion(nn.Module):
     """
     A unit that merges a branch's map with that of the next finer branch (section 3.3).
 
-    :param refine: what the coarser map goes through.
-    :param project: what the finer map goes through.
+    :param refine: the layers for the coarser map.
+    :param project: the layers for the finer map.
     :param guide: the classifier that guides the coarser branch in training.
-    :ivar after_guide: names of the modules that the guide does without.
+    :ivar after_guide: names of the modules that do not contribute to the guide's logits.
     """
 
     after_guide: tuple[str, ...]
@@ -42,7 +42,7 @@ class Fusion(nn.Module):
 
     def enlarge(self, coarse: Tensor, size: Size, upsample: Upsample) -> Tensor:
         """
-        Bring the coarser map to the finer one's size: what the guide classifies.
+        Enlarge the coarser map to the finer one's size; the guide classifies the result.
 
         :param size: (height, width).
         :param upsample: the network's interpolation.
@@ -69,12 +69,12 @@ class CascadeFeatureFusion(Fusion):
 
 
 class RefinedFusion(Fusion):
-    """The unit as others have built it: the guide classifies the refined map."""
+    """The unit as other projects build it: the guide classifies the refined map."""
 
     after_guide = ('project',)
 
     def enlarge(self, coarse: Tensor, size: Size, upsample: Upsample) -> Tensor:
-        """Interpolate the coarser map, and refine it."""
+        """Interpolate and refine the coarser map."""
         return self.refine(upsample(coarse, size))
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
@@ -84,22 +84,22 @@ class RefinedFusion(Fusion):
 
 class DeconvolutionFusion(RefinedFusion):
     """
-    What the paper compares its unit with (Table 4): a deconvolution enlarges the coarser map.
+    A unit that enlarges the coarser map by deconvolution, which Table 4 compares with the paper's.
 
-    The paper gives the kernels alone. Here one transposed convolution of stride 2, to the fused
-    width and with a batch norm, stands for interpolation and dilated convolution together. The
-    finer map is projected and added as ever, and the guide classifies what is enlarged, as it
-    does in the paper's own unit.
+    The paper gives only the kernels. Here one transposed convolution of stride 2, to the fused
+    width and with a batch norm, replaces both interpolation and dilated convolution. The finer map
+    is projected and added as in the other units, and the guide classifies the enlarged map, as in
+    the paper's own unit.
 
-    :param refine: doubles the map.
+    :param refine: the transposed convolution, which doubles the map's size.
     """
 
     def enlarge(self, coarse: Tensor, size: Size, upsample: Upsample) -> Tensor:
-        """Double the coarser map; where the finer one is odd, the last row or column goes."""
+        """Double the coarser map, and cut off its last row or column where the finer has none."""
         doubled = self.refine(coarse)
         if not is_open(*size):
             return doubled[..., : size[0], : size[1]]
-        # No slice here: of one, exporters must know whether it is all or a part.
+        # Exporters would have to know whether a slice is the whole map or a part of it.
         rows, columns = (torch.arange(side, device=doubled.device) for side in size)
         return doubled.index_select(2, rows).index_select(3, columns)
 
@@ -108,16 +108,17 @@ class Cascade(SegmentationNetwork):
     """
     A deep network on a small image, corrected by shallow ones on larger images.
 
-    A subclass builds the parts below and ends with :meth:`_leave_by`. The two guides of cascade
-    label guidance double as early exits: with ``exit`` set to ``sub4`` or ``sub24`` nothing
-    beyond that branch is computed.
+    The constructor of a subclass builds the modules below and then calls :meth:`_leave_by`. The
+    two guides of the paper's cascade label guidance are also early exits: with the exit ``sub4``
+    or ``sub24`` nothing beyond that branch is computed.
 
-    :ivar trunk: from an image at 1/2 to the features of sub2, at 1/16.
-    :ivar deep: the rest of the backbone, from what :meth:`_deep_input` returns.
-    :ivar squeeze: what follows the pyramid.
-    :ivar shallow: from the whole image to the features of sub1, at 1/8.
-    :ivar fusion24: of sub4 and sub2.
-    :ivar fusion12: of that and sub1.
+    :ivar trunk: maps an image at 1/2 to the features of sub2, at 1/16.
+    :ivar deep: the rest of the backbone, for the result of :meth:`_deep_input`.
+    :ivar squeeze: the layers after the pyramid.
+    :ivar shallow: maps the whole image to the features of sub1, at 1/8.
+    :ivar fusion24: merges sub4 and sub2.
+    :ivar fusion12: merges the result of ``fusion24`` and sub1.
+    :ivar head: the classifier of the result of ``fusion12``.
     :ivar exit: the branch that :meth:`forward` ends with: sub4, sub24 or sub124.
     """
 
@@ -146,21 +147,21 @@ class Cascade(SegmentationNetwork):
         self.training_only = tuple(unused)
 
     def ending(self: AnyCascade, exit: str) -> AnyCascade:  # noqa: A002
-        """Return this network with another exit; the weights are the same in memory."""
+        """Return this network with another exit; both share the same weights in memory."""
         network = copy.copy(self)
         network._leave_by(exit)
         return network
 
     def _halve(self, x: Tensor) -> Tensor:
-        """Resize (N, C, H, W) to half of it."""
+        """Resize (N, C, H, W) to half its height and width."""
         return self.upsample(x, halved(x))
 
     def _deep_input(self, images: Tensor, middle: Tensor) -> Tensor:
-        """Return what :attr:`deep` goes on from, at 1/32: the features of sub2, halved."""
+        """Return the input of :attr:`deep`, at 1/32: the features of sub2, halved."""
         return self._halve(middle)
 
     def _pyramid(self, x: Tensor) -> Tensor:
-        """Add the map's means over 1, 2, 3 and 6 bins a side to it (PSPNet's pyramid, summed)."""
+        """Add to a map its means over 1, 2, 3 and 6 bins a side: PSPNet's pyramid, but summed."""
         size = spatial_size(x)
         pooled = x
         for bins in POOL_BINS:
@@ -185,7 +186,7 @@ class Cascade(SegmentationNetwork):
         return self.upsample(self.head(fused), halved(images, 2))
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Return logits at 1/4 of the images' size; at 1/16 (sub4) or 1/8 (sub24) if exited."""
+        """Return logits at 1/4 of the images' size; at 1/16 for exit sub4, at 1/8 for sub24."""
         last = self._branches(images, self.exit)[-1]
         if self.exit == 'sub124':
             return self._classify(last, images)
@@ -202,7 +203,7 @@ class Cascade(SegmentationNetwork):
 
 
 def shallow_branch() -> nn.Sequential:
-    """Return sub1: three convolutions that take the whole image to 64 channels at 1/8."""
+    """Return sub1: three convolutions that map the whole image to 64 channels at 1/8."""
     return nn.Sequential(
         conv_bn(3, 32, 3, 2, relu=True),
         conv_bn(32, 32, 3, 2, relu=True),
@@ -211,7 +212,11 @@ def shallow_branch() -> nn.Sequential:
 
 
 def halved(x: Tensor, times: int = 1) -> tuple[int, int]:
-    """Return the size of (N, C, H, W) halved, rounded up and written as strided layers do."""
+    """
+    Return height and width of (N, C, H, W), halved and rounded up, once or more often.
+
+    The formula is that of strided layers, so that exporters recognise the same size.
+    """
     height, width = spatial_size(x)
     for _ in range(times):
         height, width = (height - 1) // 2 + 1, (width - 1) // 2 + 1

@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a network costs, branch by branch: multiply-adds and memory traffic.
+The cost of a network, branch by branch: multiply-adds and memory traffic.
 
-Counted are convolutions and linear layers, which the layers between them can be fused into.
+Only convolutions and linear layers are counted, since other layers can be fused into them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from . import SegmentationNetwork
 CASCADE: Mapping[str, tuple[str, ...]] = {
     'trunk': ('trunk',),
     'sub4': ('deep', 'squeeze', 'fusion24.guide'),
-    # In parts, since not all of a fusion need be in what it does when it is called.
+    # A fusion's parts are listed one by one, as not all of them need run in its forward().
     'sub24 fusion': ('fusion24.refine', 'fusion24.project', 'fusion12.guide'),
     'sub1': ('shallow',),
     'sub124 head': ('fusion12.refine', 'fusion12.project', 'head'),
 }
-"""Of all networks whose cascade is that of :mod:`seg_ros.models.cascade`."""
+"""The branches of all networks built on :mod:`seg_ros.models.cascade`."""
 
 BRANCHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     'BiSeNetV2': {
@@ -54,23 +54,23 @@ BRANCHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         'sub124 head': ('fusion12', 'head'),
     },
 }
-"""The branches of each network, as its paper calls them, and which modules make them up."""
+"""The branches of each network, named as in its paper, and the modules of each branch."""
 
 BYTES = {'fp32': 4, 'bf16': 2, 'fp16': 2, 'int8': 1}
-"""Of a number in each precision."""
+"""The bytes of a number in each precision."""
 
 REST = 'rest'
-"""What belongs to no branch, such as the interpolation between two."""
+"""The name for the cost of layers that belong to no branch."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """
-    Of one image.
+    The cost of one image.
 
-    :param macs: multiply-adds.
-    :param weights: numbers read that every image shares.
-    :param activations: numbers read and written, each layer's input and output once.
+    :param macs: the number of multiply-adds.
+    :param weights: the number of weights read, once for all images of a batch.
+    :param activations: the number of values read and written: each layer's input and output, once.
     """
 
     macs: int = 0
@@ -85,15 +85,15 @@ class Cost:
         )
 
     def bytes(self, element: int, batch: int = 1) -> int:
-        """Return the bytes moved, at so many a number, by a call with so many images."""
+        """Return the bytes moved for a batch of images, with ``element`` bytes for each number."""
         return element * (self.weights + batch * self.activations)
 
     def at_peak(self, peak: Mapping[str, Any], precision: str, batch: int = 1) -> float | None:
         """
-        Return the roofline: milliseconds at the machine's peak in arithmetic or in moving bytes.
+        Return the roofline: the milliseconds at the machine's peak of arithmetic or of bandwidth.
 
-        :param peak: as :func:`seg_ros.benchmark.peak.measure` returns it.
-        :returns: the larger of the two; None where the peak of that precision is not known.
+        :param peak: the result of :func:`seg_ros.benchmark.peak.measure`.
+        :returns: the larger of the two times; None if the peak of that precision is unknown.
         """
         flops = peak['tflops'].get(precision)
         if not flops:
@@ -104,12 +104,12 @@ class Cost:
 
 
 def branches(network: nn.Module) -> Mapping[str, tuple[str, ...]]:
-    """Return the modules of each of a network's branches; of an unknown network there are none."""
+    """Return the modules of each of a network's branches; none for an unknown network."""
     return BRANCHES.get(type(network).__name__, {})
 
 
 def _branch_of(name: str, parts: Mapping[str, tuple[str, ...]]) -> str:
-    """Return the branch whose module holds the one of that name most closely."""
+    """Return a module's branch: that of the innermost module in ``parts`` that contains it."""
     holding = [
         (len(part), branch)
         for branch, modules in parts.items()
@@ -121,7 +121,7 @@ def _branch_of(name: str, parts: Mapping[str, tuple[str, ...]]) -> str:
 
 def cost_by_branch(network: SegmentationNetwork, size: tuple[int, int]) -> dict[str, Cost]:
     """
-    Count what the way to the coarse logits costs; nothing is computed.
+    Count the cost of a network's coarse logits, without computing them.
 
     :param size: (height, width) of the image.
     :returns: the cost of each branch that runs, in the order of :data:`BRANCHES`.
@@ -133,8 +133,8 @@ def cost_by_branch(network: SegmentationNetwork, size: tuple[int, int]) -> dict[
     def count(name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
         def hook(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             weight = layer.weight
-            # Each output is a sum over one filter, or one row of a linear layer; where a layer is
-            # transposed, so is this.
+            # Each output is a sum over one filter, or over one row of a linear layer. In a
+            # transposed convolution each input is multiplied by one filter instead.
             ends = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
             macs = ends.numel() * weight[0].numel()
             moved = inputs[0].numel() + output.numel()
@@ -152,5 +152,5 @@ def cost_by_branch(network: SegmentationNetwork, size: tuple[int, int]) -> dict[
 
 
 def total(costs: Mapping[str, Cost]) -> Cost:
-    """Return the sum."""
+    """Return the sum of the branches' costs."""
     return sum(costs.values(), Cost())

@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-EfficientNet-Lite0 without its head, dilated beyond a stride of 8.
+EfficientNet-Lite0 without its head, with dilation instead of strides beyond 8.
 
-Its layers are Table 1 of arXiv 1905.11946, less what the Lite variant leaves out:
-squeeze-and-excitation, and swish, for which it has ReLU6
+Its layers are those of Table 1 of arXiv 1905.11946. As all Lite variants, it has no
+squeeze-and-excitation, and ReLU6 instead of swish
 (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
 """
 
@@ -21,12 +21,14 @@ STEM = 32
 
 class Stage(NamedTuple):
     """
-    A row of the table, as it is built here.
+    A stage of the network: a row of the paper's Table 1, as it is built here.
 
-    :param expansion: of a block's channels within the block.
-    :param kernel: of its depthwise convolution.
-    :param stride: of the first block; 1 where a dilation stands for it.
-    :param dilations: of the first block, and of the others.
+    :param expansion: the factor by which a block widens its input.
+    :param kernel: the kernel size of a block's depthwise convolution.
+    :param stride: the stride of the first block; 1 if it is replaced by dilation.
+    :param dilations: the dilations of the first block and of the other blocks.
+    :param outputs: the channels of the stage's result.
+    :param blocks: the number of blocks.
     """
 
     expansion: int
@@ -47,20 +49,23 @@ STAGES = (
     Stage(6, 3, 1, (4, 4), 320, 1),
 )
 """
-Dilated so, every fourth pixel of the last is one of the network with all its strides.
+The stages. With these dilations, every fourth pixel of the result, in both directions, is equal to
+a pixel of the network with all its strides.
 
-A stage that loses its stride has in its first block still the dilation of the stage before, since
-that block's depthwise convolution is the one whose results would have been thinned out.
+In a stage whose stride is replaced, the first block has the dilation of the stage before, since
+the stride would only have dropped results of that block's depthwise convolution.
 """
 
 
 class InvertedResidual(nn.Module):
     """
-    A block that expands, convolves each channel by itself, and projects (arXiv 1801.04381).
+    A block of an expansion, a depthwise convolution and a projection (arXiv 1801.04381).
 
-    :param inputs: channels.
-    :ivar body: the three convolutions, each with its norm, the last without an activation; the
-        first is missing where the expansion is 1.
+    :param inputs: the channels of the block's input.
+    :param stage: the stage that the block is part of.
+    :ivar body: the three convolutions, each with its norm, the last without an activation. The
+        first is left out if the expansion is 1.
+    :ivar adds: whether the input is added to the result.
     """
 
     def __init__(self, inputs: int, stage: Stage, stride: int, dilation: int) -> None:
@@ -84,7 +89,7 @@ def stem() -> nn.Sequential:
 
 
 def stages() -> list[nn.Sequential]:
-    """Return the seven stages, of which the second and the third halve the map."""
+    """Return the seven stages; only the second and the third halve the map."""
     inputs, found = STEM, []
     for stage in STAGES:
         first, rest = stage.dilations
@@ -106,11 +111,12 @@ def _unit(
     relu: bool = True,
 ) -> nn.Sequential:
     """
-    Return a convolution, a batch norm with the original's constants, and a ReLU6.
+    Return a convolution, a batch norm with the original's constants, and a ReLU6 if asked for.
 
-    The padding is the same on all sides. TensorFlow's "same" is that, too, where a strided layer
-    meets an odd size, as all do in an image of 32 n + 1 pixels. At even sizes it would move every
-    map by a pixel, 14 of the image in all, against those of the cascade's other branches.
+    The padding is the same on all sides. So is TensorFlow's padding "same" if the input of a
+    strided layer has an odd size, as in all strided layers for an image of 32 n + 1 pixels. At
+    even sizes it would shift each map by a pixel, 14 pixels of the image in all, relative to the
+    cascade's other branches.
     """
     unit = conv_bn(inputs, outputs, kernel, stride, dilation=dilation, groups=groups)
     norm = unit[1]

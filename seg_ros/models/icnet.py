@@ -13,11 +13,12 @@ from .cascade import Cascade, CascadeFeatureFusion, DeconvolutionFusion, Fusion,
 from .layers import bottlenecks, conv_bn, initialise
 
 Fuse = Callable[[int, int, int, int], Fusion]
-"""Takes the channels of the coarser, the finer and the fused map, and the number of classes."""
+"""A function that builds a fusion. It takes the channels of the coarser, the finer and the fused
+map, and the number of classes."""
 
 
 def cff(coarse: int, fine: int, width: int, num_classes: int) -> Fusion:
-    """Return the paper's cascade feature fusion."""
+    """Return the paper's cascade feature fusion; for arguments see :data:`Fuse`."""
     return CascadeFeatureFusion(
         conv_bn(coarse, width, 3, dilation=2),
         conv_bn(fine, width, 1),
@@ -26,7 +27,7 @@ def cff(coarse: int, fine: int, width: int, num_classes: int) -> Fusion:
 
 
 def deconvolution(coarse: int, fine: int, width: int, num_classes: int, kernel: int) -> Fusion:
-    """Return a fusion by a transposed convolution, of an odd kernel."""
+    """Return a fusion by a transposed convolution with an odd kernel size."""
     layer = nn.ConvTranspose2d(coarse, width, kernel, 2, kernel // 2, 1, bias=False)
     nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
     return DeconvolutionFusion(
@@ -42,17 +43,18 @@ FUSIONS: dict[str, Fuse] = {
     'deconvolution5': partial(deconvolution, kernel=5),
     'deconvolution7': partial(deconvolution, kernel=7),
 }
-"""How two branches can be merged: the paper's unit, and what Table 4 compares it with."""
+"""The ways to merge two branches: the paper's unit, and those that Table 4 compares with it."""
 
 
 class ICNet(Cascade):
     """
     ICNet as its authors released it (hszhao/ICNet), with one trunk for sub2 and sub4.
 
-    The trunk runs once, on the half-size image; the quarter-size branch goes on from its
-    features, halved.
+    The trunk runs once, on the half-size image. The quarter-size branch, sub4, continues from the
+    trunk's features, halved.
 
-    :param width: 1 for the full network, 0.5 for the size that the authors' pruning leaves.
+    :param width: the factor on the widths: 1 for the full network, 0.5 for the size that the
+        authors' pruning leaves.
     :param exit: the branch that :meth:`forward` ends with: sub4, sub24 or sub124.
     :param fusion: one of :data:`FUSIONS`.
     """
@@ -75,13 +77,13 @@ class ICNet(Cascade):
         def w(channels: int) -> int:
             return round(channels * width)
 
-        # Widths are the full network's; only the first three convolutions never change.
+        # The widths below are those of the full network. The first three convolutions keep theirs.
         self.trunk = nn.Sequential(
             conv_bn(3, 32, 3, 2, relu=True),
             conv_bn(32, 32, relu=True),
             conv_bn(32, 64, relu=True),
             nn.MaxPool2d(3, 2, 1),
-            # Projects at every width, so that what pruning leaves is the same network.
+            # With a projection at any width, so that pruning leaves the same architecture.
             bottlenecks(64, w(64), w(256), 3, project=True),
             bottlenecks(w(256), w(128), w(512), 1, stride=2),
         )

@@ -13,13 +13,13 @@ from .resnet import BOTTLENECKS, stages
 
 class ICNetLiminn(Cascade):
     """
-    liminn's ICNet: a whole ResNet sees the image at 1/4, and its first half that at 1/2, too.
+    liminn's ICNet: a ResNet runs on the image at 1/4, and its first half also on that at 1/2.
 
-    The original runs the other half at 1/2 as well and drops the result; here it does not run.
-    Unlike the authors' network it fuses all 2048 channels of sub4, and has no bias in its
-    classifiers.
+    The original runs the second half at 1/2 too and drops the result; here it does not run. Unlike
+    the network of ICNet's authors, it fuses all 2048 channels of sub4, and its classifiers have no
+    bias.
 
-    :param depth: of the ResNet, 50, 101 or 152.
+    :param depth: the ResNet's depth: 50, 101 or 152.
     :param exit: the branch that :meth:`forward` ends with: sub4, sub24 or sub124.
     """
 

@@ -12,14 +12,16 @@ from .icnet import cff
 from .layers import conv_bn, initialise
 
 SQUEEZED = 256
+"""The channels of sub4 after the pyramid."""
 
 
 class ICNetLite(Cascade):
     """
-    ICNet with a lighter backbone, whose ImageNet weights fit it whole.
+    ICNet with a lighter backbone, all of whose ImageNet weights can be used.
 
-    The trunk is the stem and the first three stages; the other four are the rest of the deep
-    branch, at 1/32, dilated as ICNet's are. All behind the backbone is as in ICNet at half width.
+    The trunk is the stem and the first three stages. The other four stages are the rest of the
+    deep branch, at 1/32, dilated as in ICNet. All layers after the backbone are those of ICNet at
+    half width.
 
     :param exit: the branch that :meth:`forward` ends with: sub4, sub24 or sub124.
     """

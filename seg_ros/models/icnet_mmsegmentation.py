@@ -17,11 +17,12 @@ class ICNetMMSegmentation(Cascade):
     """
     mmsegmentation's ICNet: a ResNetV1c whose first two stages are the trunk.
 
-    Unlike the authors' it concatenates the pyramid, has a ReLU behind every convolution of a
-    fusion, classifies at 1/8 by a head with a 3x3 of its own, as each guide has one, does not
-    align corners, and lets the maps of sub2 grow by a row and a column (its pooling rounds up).
+    It differs from the network of ICNet's authors as follows. The pyramid is concatenated; a ReLU
+    follows every convolution of a fusion; the head and each guide have a 3x3 convolution before
+    the classifier, and the head classifies at 1/8; corners are not aligned; and sub2's maps can be
+    larger by a row and a column, since its pooling rounds up.
 
-    :param depth: of the ResNet, 50 by default; 18, 50 and 101 have published weights.
+    :param depth: the ResNet's depth; 18, 50 and 101 have published weights.
     :param exit: the branch that :meth:`forward` ends with: sub4, sub24 or sub124.
     """
 
@@ -65,12 +66,12 @@ class ICNetMMSegmentation(Cascade):
         self._leave_by(exit)
 
     def _halve(self, x: Tensor) -> Tensor:
-        """Halve (N, C, H, W), rounding down: bilinear interpolation then is a mean of 2x2."""
+        """Halve (N, C, H, W), rounded down; bilinear interpolation is then a mean over 2x2."""
         height, width = spatial_size(x)
         return F.avg_pool2d(x, (min(2, height), min(2, width)), 2)
 
     def _pyramid(self, x: Tensor) -> Tensor:
-        """Put the map's means over 1, 2, 3 and 6 bins a side, each convolved, before it."""
+        """Concatenate the means over 1, 2, 3 and 6 bins a side, each convolved, with the map."""
         size = spatial_size(x)
         means = (pool(bin_means(x, bins)) for bins, pool in zip(POOL_BINS, self.pools))
         return torch.cat([*(self.upsample(mean, size) for mean in means), x], dim=1)
@@ -80,7 +81,7 @@ class ICNetMMSegmentation(Cascade):
         return self.head(fused)
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits of sub124 at full size, and of sub4 at 1/16 and of sub24 at 1/8."""
+        """Return the logits of sub124 at full size, of sub4 at 1/16 and of sub24 at 1/8."""
         main, (sub4, sub24) = super().forward_train(images)
         main = self.upsample(main, spatial_size(images))
         return main, [self.upsample(sub4, halved(images, 4)), sub24]

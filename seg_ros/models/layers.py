@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the networks share: their base class and the blocks that more than one of them uses."""
+"""The base class of all networks, and layers that more than one network uses."""
 
 import torch
 from torch import nn, Tensor
@@ -12,15 +12,15 @@ class SegmentationNetwork(nn.Module):
     """
     A network that gives every pixel of an image one logit per class.
 
-    A subclass defines :meth:`coarse_logits` and :meth:`forward_train`; what those return is
-    upsampled in one place, here.
+    A subclass defines :meth:`coarse_logits` and :meth:`forward_train`; this class upsamples their
+    results.
 
-    :ivar num_classes: classes, the ignored one not counted.
+    :ivar num_classes: the number of classes, without the ignored one.
     :ivar auxiliary_weights: the paper's weight of each auxiliary output's loss.
-    :ivar align_corners: how the network's paper aligns its bilinear interpolation.
-    :ivar train_stride: at which :meth:`forward_train` returns the main logits of a network that
-        would upsample them to the images' size; a training may set it.
-    :ivar training_only: names of the modules that :meth:`coarse_logits` does without.
+    :ivar align_corners: whether the paper's bilinear interpolation aligns corners.
+    :ivar train_stride: the stride at which :meth:`forward_train` returns the main logits, in
+        networks that upsample them to the images' size by default; a training may set it.
+    :ivar training_only: names of the modules that :meth:`coarse_logits` does not use.
     """
 
     num_classes: int
@@ -42,17 +42,17 @@ class SegmentationNetwork(nn.Module):
         """
         Return the logits at the network's own stride, before the last upsampling.
 
-        Whoever wants labels at yet another size upsamples these once, instead of twice.
+        For labels at another size than the images', these need only be upsampled once.
         """
         raise NotImplementedError
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """
-        Return the main logits and the auxiliary ones, each at the stride its loss is taken at.
+        Return the main and the auxiliary logits, each at the stride at which its loss is taken.
 
-        :returns: logits (N, num_classes, h, w), and a list of auxiliary logits, ordered as the
-            network's ``auxiliary_weights``. Pixel (i, j) of each is that of the image at
-            stride * (i, j); the strides are powers of two.
+        :returns: logits (N, num_classes, h, w), and a list of auxiliary logits in the order of
+            the network's ``auxiliary_weights``. Pixel (i, j) of any of them belongs to the image's
+            pixel at stride * (i, j); the strides are powers of two.
         """
         raise NotImplementedError
 
@@ -62,8 +62,8 @@ class SegmentationNetwork(nn.Module):
         return -(-height // self.train_stride), -(-width // self.train_stride)
 
     def upsample(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize (N, C, h, w) to (N, C, *size), bilinearly, as the network's paper aligns it."""
-        # Where a size is open there is no asking, and where it turns out the same no change.
+        """Resize (N, C, h, w) to (N, C, *size) bilinearly, by the network's ``align_corners``."""
+        # Variable sizes cannot be compared; resizing to the same size does not change the values.
         if not is_open(*spatial_size(features), *size) and spatial_size(features) == tuple(size):
             return features
         return F.interpolate(features, size, mode='bilinear', align_corners=self.align_corners)
@@ -75,16 +75,16 @@ def spatial_size(x: Tensor) -> tuple[int, int]:
 
 
 def is_open(*sides: int) -> bool:
-    """Return whether a side is not known yet, as in the export of a network for any size."""
+    """Return whether a size is variable, as in the export of a network for images of any size."""
     return any(isinstance(side, torch.SymInt) for side in sides)
 
 
 def bin_means(x: Tensor, bins: int) -> Tensor:
     """
-    Return the means of a map over ``bins`` parts a side, as adaptive average pooling does.
+    Return the means of a map over ``bins`` x ``bins`` parts: adaptive average pooling.
 
-    Exporters know that pooling for a fixed size only. Where the size is open this is a product
-    with two matrices of averaging weights, made from the size that the map will have.
+    Exporters support that pooling for a fixed size only. For a variable size the map is multiplied
+    by two matrices of averaging weights, which are computed from its size at run time.
 
     :param x: (N, C, h, w).
     :returns: (N, C, bins, bins).
@@ -97,9 +97,9 @@ def bin_means(x: Tensor, bins: int) -> Tensor:
 
 
 def _averaging(side: int, bins: int, like: Tensor) -> Tensor:
-    """Return (bins, side): what each pixel of a row counts in the mean of each bin."""
-    # On a scale where a bin is `side` long and a pixel `bins`, all begin and end at integers. A
-    # bin's mean is that of all pixels it touches.
+    """Return the weight of each pixel of a row in each bin's mean, (bins, side)."""
+    # If a bin has the length `side` and a pixel the length `bins`, all of them begin and end at
+    # integers. A bin's mean is that of all pixels it touches.
     pixel = bins * torch.arange(side, device=like.device)
     start = side * torch.arange(bins, device=like.device)[:, None]
     touched = ((pixel < start + side) & (start < pixel + bins)).to(like.dtype)
@@ -116,7 +116,15 @@ def conv_bn(
     groups: int = 1,
     relu: bool = False,
 ) -> nn.Sequential:
-    """Return a convolution without bias, padded to keep its size, and a batch norm."""
+    """
+    Return a convolution without bias and a batch norm.
+
+    The padding is such that a convolution of stride 1 keeps the map's size.
+
+    :param inputs: channels of the input.
+    :param outputs: channels of the result.
+    :param relu: whether to append a ReLU.
+    """
     padding = dilation * (kernel // 2)
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
@@ -129,9 +137,10 @@ def conv_bn(
 
 def fold_batch_norms(network: nn.Module) -> None:
     """
-    Let each convolution of :func:`conv_bn` do what the batch norm behind it does.
+    Fold the batch norms of :func:`conv_bn` into the convolutions before them.
 
-    :param network: changed in place; in evaluation mode, whose results stay the same.
+    :param network: a network in evaluation mode; it is changed in place, its results stay the
+        same.
     """
     for module in network.modules():
         if isinstance(module, nn.Sequential):
@@ -145,8 +154,8 @@ class Bottleneck(nn.Module):
     """
     A residual block of 1x1, 3x3 and 1x1 convolutions.
 
-    :param stride: taken in the first 1x1 convolution, as in the authors' Caffe networks.
-    :param project: whether what is added is convolved even where neither width nor stride change.
+    :param stride: the stride, in the first 1x1 convolution as in the authors' Caffe networks.
+    :param project: whether the shortcut is a convolution even if width and stride do not change.
     """
 
     def __init__(
@@ -181,14 +190,14 @@ def bottlenecks(
     dilation: int = 1,
     project: bool = False,
 ) -> nn.Sequential:
-    """Return ``count`` bottlenecks, of which the first changes width and stride, or projects."""
+    """Return ``count`` bottlenecks; only the first changes width and stride, or projects."""
     first = Bottleneck(inputs, middle, outputs, stride, dilation, project)
     rest = (Bottleneck(outputs, middle, outputs, 1, dilation) for _ in range(count - 1))
     return nn.Sequential(first, *rest)
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw convolutions as He et al. do (arXiv 1502.01852), for training from scratch."""
+    """Initialise convolutions as He et al. do (arXiv 1502.01852), for training from scratch."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')

@@ -33,7 +33,7 @@ class PSPNet50(SegmentationNetwork):
     """
     PSPNet on a dilated ResNet-50 with a deep stem, at an output stride of 8.
 
-    :param width: multiplier of every width, 1 or 0.5.
+    :param width: the factor on all widths, 1 or 0.5.
     """
 
     align_corners = True
@@ -71,7 +71,7 @@ class PSPNet50(SegmentationNetwork):
         return self.head(self.pyramid(self.last_stage(self.body(images))))
 
     def forward_train(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, and those of the third stage at 1/8."""
+        """Return the logits at the training's stride, and those of the third stage at 1/8."""
         third = self.body(images)
         logits = self.head(self.pyramid(self.last_stage(third)))
         size = self.train_size(images)

@@ -3,8 +3,8 @@
 """
 Dilated ResNets with a deep stem (arXiv 1512.03385, 1812.01187), as PyTorch projects train them.
 
-A stage's stride is in its first 3x3 convolution, where the Caffe networks of
-:func:`seg_ros.models.layers.bottlenecks` have it in the 1x1 before.
+A stage's stride is in its first 3x3 convolution; in the Caffe networks of
+:func:`seg_ros.models.layers.bottlenecks` it is in the 1x1 convolution before that.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ BLOCKS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-"""Blocks of each stage, by depth."""
+"""The number of blocks in each stage, by depth."""
 
 BOTTLENECKS = 50
-"""From this depth on a block has a 1x1, a 3x3 and a 1x1 convolution, else two of 3x3."""
+"""From this depth on, a block has a 1x1, a 3x3 and a 1x1 convolution; below, two of 3x3."""
 
 WIDTHS = (64, 128, 256, 512)
+"""The channels of the 3x3 convolutions in each stage."""
 
 
 class ResidualBlock(nn.Module):
     """
     A residual block.
 
-    :param inputs: channels.
+    :param inputs: the channels of the input.
     :param body: convolutions, each with its norm, the last without a ReLU.
-    :param outputs: channels of the body's result.
-    :param stride: of the body.
+    :param outputs: the channels of the body's result.
+    :param stride: the stride of the body.
     """
 
     def __init__(self, inputs: int, body: nn.Sequential, outputs: int, stride: int) -> None:
@@ -51,7 +52,7 @@ class ResidualBlock(nn.Module):
 
 
 def basic_block(inputs: int, width: int, stride: int, dilation: int) -> ResidualBlock:
-    """Return a block of two 3x3 convolutions, of which the first has stride and dilation."""
+    """Return a block of two 3x3 convolutions, the first with the stride and the dilation."""
     body = nn.Sequential(
         conv_bn(inputs, width, 3, stride, dilation=dilation, relu=True), conv_bn(width, width, 3)
     )
@@ -59,7 +60,7 @@ def basic_block(inputs: int, width: int, stride: int, dilation: int) -> Residual
 
 
 def bottleneck(inputs: int, width: int, stride: int, dilation: int) -> ResidualBlock:
-    """Return a block of a 1x1, a 3x3 and a 1x1 convolution, to four times the width."""
+    """Return a block of a 1x1, a 3x3 and a 1x1 convolution, the last four times as wide."""
     body = nn.Sequential(
         conv_bn(inputs, width, 1, relu=True),
         conv_bn(width, width, 3, stride, dilation=dilation, relu=True),
@@ -70,7 +71,7 @@ def bottleneck(inputs: int, width: int, stride: int, dilation: int) -> ResidualB
 
 def stage_widths(depth: int) -> list[int]:
     """
-    Return the channels behind each of a ResNet's four stages.
+    Return the channels after each of a ResNet's four stages.
 
     :raises ValueError: there is no ResNet of that depth.
     """
@@ -82,12 +83,13 @@ def stage_widths(depth: int) -> list[int]:
 
 def stages(depth: int, inputs: int) -> list[nn.Sequential]:
     """
-    Return a ResNet's four stages, of which the second halves the map and the others keep it.
+    Return a ResNet's four stages; only the second halves the map.
 
-    In place of their strides the last two have dilations of 2 and 4, the first block of each
-    that of the stage before.
+    Instead of strides, the last two stages have dilations of 2 and 4; the first block of each has
+    the dilation of the stage before.
 
-    :param inputs: channels of the stem.
+    :param inputs: the channels of the stem.
+    :raises ValueError: there is no ResNet of that depth.
     """
     outputs = stage_widths(depth)
     block = basic_block if depth < BOTTLENECKS else bottleneck

@@ -3,7 +3,8 @@
 """
 The node's parameters: one table, from which they are declared and checked.
 
-``config/segment.yaml`` and the README list the same; a test compares the three.
+``config/segment.yaml`` lists the same, and ``doc/parameters.md`` is generated from here; a test
+compares the three.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ PARAMETERS = (
     Parameter(
         'reliability',
         'auto',
-        'Of the image subscriptions. auto follows the publishers: reliable where every one of '
-        'them offers it, as large images get lost otherwise, and best effort if not.',
+        'Reliability of the image subscriptions. auto follows the publishers: reliable where '
+        'every one of them offers it, as large images get lost otherwise, and best effort if not.',
         choices=('auto', 'reliable', 'best_effort'),
     ),
     Parameter(
@@ -146,8 +147,8 @@ PARAMETERS = (
     Parameter(
         'deadline_ms',
         0,
-        "How old a frame may be when its mask is published. For each the network's deepest exit, "
-        'or its largest input size, is taken that is expected to be done by then; 0 is off.',
+        "How old a frame may be when its mask is published. For each frame the network's deepest "
+        'exit, or its largest input size, is taken that is expected to be done by then; 0 is off.',
         limits=(0, 600_000),
     ),
     Parameter(
@@ -170,7 +171,7 @@ PARAMETERS = (
     Parameter(
         'overlay_opacity',
         0.5,
-        'Of the class colours over the image in overlay.',
+        'Opacity of the class colours over the image in overlay.',
         limits=(0.0, 1.0),
     ),
     Parameter(
@@ -183,13 +184,13 @@ PARAMETERS = (
     Parameter(
         'diagnostics.stale_ms',
         2000,
-        'STALE is a camera that sent no image for this long; 0 is off.',
+        'A camera that sent no image for this long is STALE; 0 is off.',
         limits=(0, 600_000),
     ),
     Parameter(
         'diagnostics.min_rate',
         0.0,
-        'WARN below so many masks a second; 0 is off.',
+        'WARN when fewer masks a second than this come; 0 is off.',
         limits=(0.0, 1000.0),
     ),
     Parameter(
@@ -227,13 +228,13 @@ PARAMETERS = (
     Parameter(
         'diagnostics.min_brightness',
         8.0,
-        'WARN where pictures are darker, 0 to 255, on average.',
+        'WARN where the mean of the pictures, 0 to 255, is below this.',
         limits=(0.0, 255.0),
     ),
     Parameter(
         'diagnostics.max_saturated',
         0.5,
-        'WARN above this share of pixels that are as bright as can be.',
+        'WARN above this share of pixels that are as bright as a pixel can be.',
         limits=(0.0, 1.0),
     ),
     Parameter(

@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Smaller networks made from trained ones."""
+"""Pruning: making smaller networks from trained ones."""

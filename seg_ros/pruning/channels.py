@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The channels of a network, followed through it as it runs.
+Tracing the channels of a network while it runs.
 
-So no network, nor one of the reader's own, needs a list of what depends on what.
+Therefore no network, nor a user's own one, has to list which of its layers depend on which.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ from torch.utils._pytree import tree_leaves
 from ..models import SegmentationNetwork
 
 SIZE = (65, 97)
-"""Of the image by which a network is followed."""
+"""The height and width, in pixels, of the image with which a network is run to trace it."""
 
 Axis = tuple[str, int]
-"""A tensor of a network, by its name, and one of its dimensions."""
+"""A dimension of one of a network's tensors: the tensor's name and the dimension's index."""
 
 
 class Channels(TorchFunctionMode):
     """
-    Follows channels through a network: which tensors hold each, and which stay together.
+    Traces channels through a network: which tensors hold them, and which are pruned together.
 
-    Channels are numbered. Those that are added, multiplied or kept apart by a depthwise
-    convolution are tied to one another: all stay, or none.
+    Channels are numbered. Channels that are added to or multiplied by each other, or that are
+    input and output of the same filter of a depthwise convolution, are tied: either all of them
+    stay, or none.
 
-    :param network: followed from its image to all outputs of training; it is not changed.
-    :ivar axes: the channels along each dimension of each of the network's tensors that has any.
-    :ivar filters: the axes along which a convolution's weight is a row of filters.
-    :raises ValueError: the channels of a result cannot be told from those of what it is made of.
+    :param network: the network to trace, from its image to all outputs of training. It is not
+        changed.
+    :ivar axes: the channels along each dimension of the network's tensors that holds channels.
+    :ivar filters: the dimensions of convolutions' weights that hold output channels (filters).
+    :raises ValueError: the channels of a function's result cannot be derived from its arguments.
     """
 
     def __init__(self, network: SegmentationNetwork) -> None:
@@ -44,12 +46,12 @@ class Channels(TorchFunctionMode):
         self.axes: dict[Axis, list[int]] = {}
         self.filters: list[Axis] = []
         self._tied: list[int] = []
-        # Tensors are told apart by their ids, which stay theirs as long as they live.
+        # Tensors are identified by id(). They are kept here, so that no id is used again.
         self._maps: dict[int, tuple[Tensor, list[int]]] = {}
         network = copy.deepcopy(network).eval()
         tensors = [*network.named_parameters(), *network.named_buffers()]
         self._names = {id(tensor): name for name, tensor in tensors}
-        # On such a small image, with values and all, it is faster than on the meta device.
+        # With such a small image, running the network is faster than tracing on the meta device.
         images = torch.zeros(1, 3, *SIZE, dtype=next(network.parameters()).dtype)
         self._follow(images, self._new(3))
         with torch.no_grad(), self:
@@ -57,7 +59,7 @@ class Channels(TorchFunctionMode):
         self._maps.clear()
 
     def together(self, channel: int) -> int:
-        """Return the number that all channels tied to this one share."""
+        """Return the channel that represents all channels which are tied to this one."""
         while self._tied[channel] != channel:
             self._tied[channel] = channel = self._tied[self._tied[channel]]
         return channel
@@ -65,14 +67,14 @@ class Channels(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run a function of PyTorch's, and note what becomes of the channels."""
+        """Run a function of PyTorch, and record the channels of its result."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if any(id(tensor) in self._maps for tensor in given):
             name = getattr(func, '__name__', str(func))
             if name in ('conv2d', 'conv_transpose2d'):
-                # Of both the seventh argument, and only a convolution of two dimensions is met.
+                # In both functions, the seventh argument is the number of groups.
                 groups = kwargs.get('groups', args[6] if len(args) > 6 else 1)
                 self._convolution(given, result, groups, name == 'conv_transpose2d')
             elif (
@@ -110,14 +112,15 @@ class Channels(TorchFunctionMode):
         self._follow(result, made)
 
     def _channelwise(self, function: str, given: Sequence[Tensor], result: Tensor) -> None:
-        """Note a result each of whose channels is made of the same one of all that is given."""
+        """Record a result in which each channel depends only on the same channel of ``given``."""
         maps = [self._of(tensor) for tensor in given if id(tensor) in self._maps]
         count = max(map(len, maps))
-        # What has one channel may work on all of many.
+        # A tensor of one channel may be broadcast to many.
         if result.ndim < 2 or result.shape[1] != count or {*map(len, maps)} - {1, count}:
             raise ValueError(
-                f'expected each channel of {function} to come of one to prune; found '
-                f'{", ".join(str(len(each)) for each in maps)} that become {tuple(result.shape)}'
+                f'expected each channel of {function} to depend on one channel, to prune it; '
+                f'found {", ".join(str(len(each)) for each in maps)} that become '
+                f'{tuple(result.shape)}'
             )
         channels = next(each for each in maps if len(each) == count)
         for each in maps:
@@ -138,7 +141,7 @@ class Channels(TorchFunctionMode):
             self._tied[self.together(other)] = self.together(one)
 
     def _hold(self, axis: Axis, channels: list[int]) -> None:
-        """Note along which axis of a tensor channels lie; one that is used twice ties them."""
+        """Record the channels along a tensor's axis; tie them to those recorded before."""
         self._tie(self.axes.setdefault(axis, channels), channels)
 
     def _follow(self, tensor: Tensor, channels: list[int]) -> None:
@@ -150,11 +153,12 @@ class Channels(TorchFunctionMode):
     def _name(self, tensor: Tensor) -> str:
         if id(tensor) not in self._names:
             raise ValueError(
-                'expected convolutions with weights of their own to prune; found others'
+                'expected convolutions whose weights are parameters or buffers, to prune them; '
+                'found other weights'
             )
         return self._names[id(tensor)]
 
 
 def _along(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """Return the dimension that tensors are concatenated along."""
+    """Return the dimension along which a call of ``torch.cat`` concatenates tensors."""
     return int(args[1] if len(args) > 1 else kwargs.get('dim', kwargs.get('axis', 0)))

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Filter pruning: a network made narrower, of the filters that weigh most (1704.08545, 3.5)."""
+"""Filter pruning: a narrower network of the filters with the largest norms (1704.08545, 3.5)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from ..models import build_model, NETWORKS, SegmentationNetwork
 from .channels import Axis, Channels, SIZE
 
 RANKING = 'L1 norm of filters, each as a share of its layer'
+"""How filters are ranked, as recorded in a checkpoint."""
 
 PARTS = {'head': ('head_width', 'booster_width'), 'branches': ('width', 'alpha')}
-"""What a network can be made narrower in, and which of its arguments say how wide it is there."""
+"""The parts of networks that can be made narrower, and the arguments that set their widths."""
 
 TOLERANCE = 1e-6
-"""Of the largest logit, in float64; one channel more or less makes far more."""
+"""
+The largest difference of the pruned network's logits, in float64, as a share of the largest one.
+
+One wrong channel makes a far larger difference.
+"""
 
 
 def narrower(
@@ -33,8 +38,9 @@ def narrower(
     """
     Return an architecture that has a share of another one's channels.
 
-    :param keep: the share, such as 0.5.
-    :param parts: of :data:`PARTS`; those that the network does not have stay out.
+    :param architecture: the other architecture.
+    :param keep: the share of channels to keep, such as 0.5.
+    :param parts: keys of :data:`PARTS`; those that the network does not have are left out.
     :raises ValueError: the network has none of the parts.
     """
     name = architecture['name']
@@ -50,7 +56,7 @@ def narrower(
     found = dict(architecture)
     for width in chosen:
         wide = found.get(width, arguments[width].default)
-        # A number of channels is whole, a factor of them need not be.
+        # A width is a number of channels, which must be an integer, or a factor.
         counts = arguments[width].annotation in (int, 'int')
         found[width] = round(keep * wide) if counts else keep * wide
     return found
@@ -58,19 +64,20 @@ def narrower(
 
 def prune(checkpoint: Checkpoint, architecture: Mapping[str, Any]) -> Checkpoint:
     """
-    Make a network narrower; what stays is exactly what it was.
+    Make a network narrower by removing channels, and leave all other weights unchanged.
 
-    Of channels that stay together each layer that makes them adds the L1 norm of their filters, as
-    a share of the layer's own; those with the largest sums stay. Li et al. rank filters likewise
-    (1608.08710), layer by layer; shares let all layers of a sum have an equal say.
+    The channels with the largest scores stay. The score of tied channels (:class:`Channels`) is
+    the sum, over the layers that compute them, of the L1 norm of their filters as a share of the
+    layer's total. Li et al. (1608.08710) rank filters by their L1 norm, too, but layer by layer;
+    shares give all layers of a sum the same influence.
 
-    :param checkpoint: not changed.
-    :param architecture: of the network to make, which says how many channels stay: one of the
-        same name and structure, of smaller widths.
-    :returns: a checkpoint without ranges of activations or scores, which were the wider one's.
-        Its ``training['compressed']`` lists this pruning after those before.
-    :raises ValueError: there is no such network, or it is none of the same structure that is
-        smaller; or channels cannot be followed through this one.
+    :param checkpoint: the network to prune, which is not changed.
+    :param architecture: architecture of the network to make, of the same name and structure but
+        with smaller widths, which decide how many channels stay.
+    :returns: a checkpoint without ranges of activations and without scores, which were those of
+        the wider network. Its ``training['compressed']`` lists this pruning after earlier ones.
+    :raises ValueError: the architecture does not exist, has another structure or is not smaller,
+        or channels cannot be traced through the network.
     """
     network = checkpoint.network
     with torch.device('meta'):
@@ -90,12 +97,12 @@ def prune(checkpoint: Checkpoint, architecture: Mapping[str, Any]) -> Checkpoint
     for name, tensor in pruned.items():
         if tensor.shape != shapes[name]:
             raise ValueError(
-                f'{name}: expected a tensor that training runs with; found that it takes no part, '
-                f'and {tuple(tensor.shape)} cannot become {shapes[name]}'
+                f'{name}: expected a tensor that the network uses in training; found one that it '
+                f'does not use, so that {tuple(tensor.shape)} cannot become {shapes[name]}'
             )
     smaller.load_state_dict({n: t.clone() for n, t in pruned.items()}, assign=True)
     _check_same(network, smaller, kept)
-    facts = {k: v for k, v in checkpoint.training.items() if k not in ('miou', 'iou')}
+    metadata = {k: v for k, v in checkpoint.training.items() if k not in ('miou', 'iou')}
     step = {
         'architecture': checkpoint.architecture,
         'sha256': checkpoint.sha256,
@@ -109,7 +116,7 @@ def prune(checkpoint: Checkpoint, architecture: Mapping[str, Any]) -> Checkpoint
         checkpoint.labels,
         checkpoint.input_size,
         checkpoint.preprocessing,
-        {**facts, 'compressed': [*facts.get('compressed', ()), step]},
+        {**metadata, 'compressed': [*metadata.get('compressed', ()), step]},
     )
 
 
@@ -119,7 +126,7 @@ def _check_smaller(
     tensors: Mapping[str, Tensor],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Raise unless one network's tensors are the other's, and some of them smaller."""
+    """Raise ValueError unless both networks have the same tensors, and some are now smaller."""
     found = f'{dict(narrow)} to prune {dict(wide)} to'
     for key in ('name', 'num_classes'):
         if narrow.get(key) != wide.get(key):
@@ -144,7 +151,7 @@ def _check_smaller(
 
 
 def _scores(channels: Channels, tensors: Mapping[str, Tensor]) -> Counter[int]:
-    """Return the score of channels that stay together, by the number they share."""
+    """Return the score of tied channels, by the channel that represents them."""
     scores: Counter[int] = Counter()
     for name, dimension in channels.filters:
         weight = tensors[name].double().movedim(dimension, 0).flatten(1)
@@ -159,12 +166,14 @@ def _staying(
     channels: Channels, scores: Mapping[int, float], shapes: Mapping[str, tuple[int, ...]]
 ) -> set[int]:
     """
-    Choose which channels stay, so that every tensor gets the shape it is to have.
+    Choose which channels stay, so that every tensor gets its new shape.
 
-    Channels that take part in the same axes compete with each other. How many of them stay follows
-    from an axis that they fill alone, or that they share with some whose number is known.
+    Channels that occur in the same axes compete with each other. The number of them that stay
+    follows from an axis that holds no others, or only others whose number is known already.
 
-    :returns: the numbers that channels which stay together share.
+    :param scores: the score of tied channels, by the channel that represents them.
+    :param shapes: the new shape of each tensor.
+    :returns: the representatives of the tied channels that stay.
     """
     axes = {axis: [channels.together(c) for c in along] for axis, along in channels.axes.items()}
     places: dict[int, list[Axis]] = {}
@@ -193,18 +202,19 @@ def _staying(
             if rest or any(not 0 <= counts[g] <= len(rivals[g]) for g in groups):
                 raise ValueError(
                     f'{name}: expected to keep {target} of {len(axes[axis])} channels in '
-                    f'dimension {dimension}, which those that stay together do not allow. Choose '
-                    'other widths'
+                    f'dimension {dimension}; found channels that can only be kept together. '
+                    'Choose other widths'
                 )
         if not settled:
             raise ValueError(
-                f'expected widths to say how many channels stay; found {len(open_axes)} axes that '
-                f'share some in more ways than one, such as that of {min(open_axes)[0]}'
+                f'expected widths that decide how many channels stay; found {len(open_axes)} axes '
+                'that share channels with several others, such as an axis of '
+                f'{min(open_axes)[0]}'
             )
         open_axes -= settled
     staying: set[int] = set()
     for group, members in rivals.items():
-        # A stable sort: of equals the first.
+        # The sort is stable: of equal scores, the first channels stay.
         staying.update(sorted(members, key=lambda c: -scores[c])[: counts[group]])
     return staying
 
@@ -213,9 +223,9 @@ def _check_same(
     wide: SegmentationNetwork, narrow: SegmentationNetwork, kept: Mapping[Axis, Tensor]
 ) -> None:
     """
-    Raise unless the narrow network computes what the wide one does without the other channels.
+    Raise ValueError unless the narrow network computes what the wide one does without channels.
 
-    Whatever mixes channels in a way that :class:`Channels` takes for another shows here.
+    This finds networks that mix channels in a way that :class:`Channels` does not recognise.
     """
     masked = copy.deepcopy(wide).double().eval()
     tensors = masked.state_dict()

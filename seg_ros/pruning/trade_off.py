@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What networks cost, and how well they do: size, multiply-adds, latency and mIoU in one table."""
+"""The trade-off of several networks in one table: size, multiply-adds, latency and mIoU."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..models.cost import cost_by_branch, total
 from ..reports.text_table import as_text
 
 TURNS, CALLS = 5, 10
-"""Networks are timed in so many turns, of so many calls each."""
+"""The number of turns in which networks are timed, and of calls in each turn."""
 
 
 class TradeOff:
     """
-    Networks of the same classes, each scored when it comes.
+    The scores and costs of several networks of the same classes.
 
-    :param scored: images of each split.
-    :param device: that runs them, as are the following.
-    :param backend: where it is ``auto``, the first network chooses for all.
-    :param precision: likewise.
-    :ivar rows: what was found of each.
+    :param scored: the labelled images of each split.
+    :param device: the device that runs the networks.
+    :param backend: the engine; ``auto`` stands for the one that is chosen for the first network.
+    :param precision: the precision; ``auto`` stands for the first network's.
+    :ivar rows: the results of each network.
     """
 
     def __init__(
@@ -48,9 +48,11 @@ class TradeOff:
 
     def add(self, name: str, checkpoint: Checkpoint, file: Path) -> None:
         """
-        Score a network, and print how well it does.
+        Score a network, and print its mIoU on each split.
 
-        :raises EngineError: device, backend or precision are not to be had.
+        :param name: the network's name in the table.
+        :param file: the checkpoint's file, for the table.
+        :raises EngineError: the device, engine or precision is not available.
         """
         segmenter = Segmenter(
             checkpoint, device=self.device, backend=self.backend, precision=self.precision
@@ -82,9 +84,9 @@ class TradeOff:
 
     def time(self) -> None:
         """
-        Add the latency of each, from an image of the data to labels of its size.
+        Add the latency of each network, from an image of the data to labels of its size.
 
-        They take turns, so that whatever else the machine does disturbs all alike.
+        The networks take turns, so that other work of the machine disturbs all of them equally.
         """
         image, _ = next(iter(self._scored.values()))[0]
         for segmenter in self._segmenters:
@@ -100,7 +102,7 @@ class TradeOff:
             row['latency_ms'] = percentiles(found)
 
     def text(self) -> str:
-        """Return the table, and above it what ran the networks."""
+        """Return the table, below a line with engine, precision and device."""
         splits = (f'mIoU {split}' for split in self._scored)
         lines = [('network', 'input size', 'parameters', 'multiply-adds', 'p50 ms', *splits)]
         for row in self.rows:
@@ -119,7 +121,7 @@ class TradeOff:
 
 
 def parameters(checkpoint: Checkpoint) -> int:
-    """Return how many numbers a network is made of, heads that only training uses left out."""
+    """Return the number of a network's parameters, without heads that only training uses."""
     unused = tuple(f'{module}.' for module in checkpoint.network.training_only)
     named = checkpoint.network.named_parameters()
     return sum(tensor.numel() for name, tensor in named if not name.startswith(unused))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.labels import LabelSet
-from ..reports.plots import canvas, FAINT, fractions, INK, LINE, literal, plain
+from ..reports.plots import canvas, FAINT, fractions, INK, LINE, literal, name_rows, plain
 from .drive_scores import CameraScores, Stretch
 
 POINTS = 600
@@ -210,6 +210,5 @@ def fleet_plot(names: Sequence[str], results: Sequence[Mapping[str, float | None
         axes.tick_params(left=False)
         if measure == 'flicker':
             axes.xaxis.set_major_formatter(PercentFormatter(1))
-    panels[0].set_yticks(range(len(names)), [literal(name) for name in names])
-    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    name_rows(panels[0], names)
     return drawing

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..images.labels import LabelSet
-from ..reports.page import Code, number, plot, Section, SPACE, write_report
+from ..reports.page import (
+    Code,
+    number,
+    plot,
+    quantity,
+    Section,
+    SPACE,
+    table_section,
+    write_report,
+)
 from .drive_plots import fleet_plot
 from .drive_scores import CameraScores, DriveScores, result
 from .drive_sections import (
@@ -61,15 +70,15 @@ def write_drive_report(
         for camera in seen:
             own = camera.scores.result()
             cards = _cards(own, own['labelled'], _duration(camera.scores))
-            sections.append(Section(camera.name, facts=cards))
+            sections.append(Section(camera.name, cards=cards))
             sections += camera_sections(camera, labels, 3)
     else:
         every = [camera.scores for camera in seen]
         sections += worst_sections(seen, labels, 2, linked=False)
         sections += class_sections(every, labels, 2)
         sections += latency_sections(every, 2)
-    made = [(name, Code(value)) for name, value in settings]
-    sections.append(Section('How was it made?', table=made, head=('setting', 'value')))
+    made = [('setting', 'value'), *((name, Code(value)) for name, value in settings)]
+    sections.append(table_section('How was it made?', made))
     labelled = sum(camera.scores.labelled for camera in cameras)
     cards = _cards(result(drives), labelled, sum(map(_recorded, drives)))
     if len(drives) > 1:
@@ -100,17 +109,13 @@ def _cards(scores: Mapping[str, Any], labelled: int, seconds: float) -> list[tup
         ('pixel accuracy', number(scores['pixel_accuracy'], '.1%')),
         ('flicker', number(scores['flicker'], '.2%')),
         ('confidence', number(scores['confidence'])),
-        ('median time a frame', _milliseconds(latency['p50'])),
-        ('95th percentile', _milliseconds(latency['p95'])),
+        ('median time a frame', quantity(latency['p50'], '.1f', 'ms')),
+        ('95th percentile', quantity(latency['p95'], '.1f', 'ms')),
         ('frames', _frames(scores)),
         ('frames with labels', f'{labelled:,}' if labelled else 'none'),
         ('recorded', _span(seconds)),
     ]
     return [(name, value) for name, value in cards if value != '–']
-
-
-def _milliseconds(value: float | None) -> str:
-    return '–' if value is None else f'{value:.1f}{SPACE}ms'
 
 
 def _frames(scores: Mapping[str, Any]) -> str:
@@ -129,7 +134,7 @@ def _recorded(drive: DriveScores) -> float:
 
 def _span(seconds: float) -> str:
     if seconds < 60:
-        return f'{seconds:.1f}{SPACE}s'
+        return quantity(seconds, '.1f', 's')
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     big, small = (
@@ -166,7 +171,7 @@ def _camera_table(cameras: Sequence[ReportedCamera]) -> Section:
         own, seconds = camera.scores.result(), _duration(camera.scores)
         rows.append((Code(camera.name), _frames(own), _span(seconds), *_columns(own)))
     head = ('camera', 'frames', 'recorded', *COLUMNS)
-    return Section('How do the cameras differ?', table=rows, head=head)
+    return table_section('How do the cameras differ?', [head, *rows])
 
 
 def _columns(scores: Mapping[str, Any]) -> tuple[str, ...]:
@@ -175,8 +180,8 @@ def _columns(scores: Mapping[str, Any]) -> tuple[str, ...]:
         number(scores['miou']),
         number(scores['flicker'], '.2%'),
         number(scores['confidence']),
-        _milliseconds(latency['p50']),
-        _milliseconds(latency['p95']),
+        quantity(latency['p50'], '.1f', 'ms'),
+        quantity(latency['p95'], '.1f', 'ms'),
     )
 
 
@@ -197,7 +202,7 @@ def _fleet_sections(drives: Sequence[DriveScores]) -> list[Section]:
     head = ('drive', 'frames', 'recorded', *COLUMNS, *(['recording'] * damaged))
     labelled = any(own['miou'] is not None for _, _, own in scored)
     text = f'Those with the lowest {"mean IoU" if labelled else "confidence"} come first.'
-    sections = [Section('Which drives went badly?', text, table=rows, head=head)]
+    sections = [table_section('Which drives went badly?', [head, *rows], text)]
     drawn = [
         (name, {**own, 'p50': own['latency_ms']['p50']})
         for name, _, own in scored

@@ -14,9 +14,26 @@ from ..images.labels import LabelSet
 from ..images.overlay import colorize, overlay
 from ..metrics.confusion_matrix import ConfusionMatrix
 from ..metrics.latency import percentiles
-from ..reports.dataset_report import confusions, error_map
-from ..reports.page import Figure, legend, Link, number, picture, plot, Section, SPACE
-from ..reports.plots import confusion_plot, iou_plot, latency_plot
+from ..reports.page import (
+    Figure,
+    legend,
+    Link,
+    number,
+    picture,
+    plot,
+    quantity,
+    Section,
+    SPACE,
+    table_section,
+)
+from ..reports.plots import latency_plot
+from ..reports.sections import (
+    classes_section,
+    confusion_sections,
+    error_map,
+    ERRORS,
+    labelled_figures,
+)
 from .drive_plots import CLASSES, frames_a_point, in_view, MEASURES, share_plot, timeline_plot
 from .drive_scores import CameraScores, LOW_CONFIDENCE, SHOWN, Stretch, WorstFrame
 
@@ -107,7 +124,7 @@ def _stretch_section(
     if total > len(stretches):
         text += f' Of {total} stretches, the {len(stretches)} longest.'
     head = ('from', 'to', 'frames', 'mean confidence')
-    return [Section('Where was the network unsure?', text, table=rows, head=head, level=level)]
+    return [table_section('Where was the network unsure?', [head, *rows], text, level)]
 
 
 def _share_section(scores: CameraScores, labels: LabelSet, level: int) -> Section:
@@ -125,7 +142,7 @@ def _share_section(scores: CameraScores, labels: LabelSet, level: int) -> Sectio
 WORST = {
     'miou': (
         'Which frames were seen worst?',
-        'By their own mean IoU. Errors are red; black is what the ground truth leaves out.',
+        f'By their own mean IoU. {ERRORS}',
     ),
     'confidence': (
         'Which frames was the network least sure of?',
@@ -189,20 +206,16 @@ def _frame_figures(frame: WorstFrame, labels: LabelSet, truth: bool) -> list[Fig
     if not truth:
         laid_over = overlay(frame.image, frame.predicted, labels.palette)
         return [picture(laid_over, 'prediction, laid over')]
-    predicted = picture(colorize(frame.predicted, labels.palette), 'prediction')
     if frame.truth is None:
+        predicted = picture(colorize(frame.predicted, labels.palette), 'prediction')
         return [predicted, Figure(), Figure()]
     folded = (cv2.LUT(ids, frame.common.predicted) for ids in (frame.truth, frame.predicted))
-    return [
-        predicted,
-        picture(colorize(frame.truth, labels.palette), 'ground truth'),
-        picture(error_map(frame.image, *folded), 'errors'),
-    ]
+    errors = error_map(frame.image, *folded)
+    return labelled_figures(frame.predicted, frame.truth, labels.palette, errors)
 
 
 def _seconds(seconds: float) -> str:
-    """Return seconds as text with a non-breaking space before the unit."""
-    return f'{seconds:.1f}{SPACE}s'
+    return quantity(seconds, '.1f', 's')
 
 
 # Classes and latency, of one camera or of all
@@ -223,24 +236,13 @@ def class_sections(cameras: Sequence[CameraScores], labels: LabelSet, level: int
         matrix.counts += camera.matrix.counts
     iou = dict(zip(labels.names, matrix.iou().tolist()))
     return [
-        Section(
-            'Which classes are seen well?',
+        classes_section(
             'Intersection over union (IoU) of all labelled pixels; 1 is perfect.',
-            [plot(iou_plot(iou, labels), 'IoU of each class')],
+            iou,
+            labels,
             level=level,
         ),
-        Section(
-            'What is taken for what?',
-            "Each row: where a class's pixels went, in percent of them.",
-            [plot(confusion_plot(matrix.counts, labels), 'confusions of classes')],
-            level=level,
-        ),
-        Section(
-            'The most frequent confusions',
-            head=('is', 'is taken for', 'of its pixels', 'of all errors', 'pixels'),
-            table=confusions(matrix.counts, labels),
-            level=level,
-        ),
+        *confusion_sections(matrix.counts, labels, level),
     ]
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results of `replay` against older ones: what moved, and whether it is a regression."""
+"""Comparison of a result of `replay` with an older one, to find regressions."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from .page import number
 REPLAY = (
     'frames_in', 'frames_out', 'latency_ms', 'miou', 'iou', 'flicker', 'confidence', 'drives',
 )  # fmt: skip
-"""What tells a result of ``replay``."""
+"""The keys by which a result of ``replay`` is recognised."""
 
 ROUNDING = 1e-9
-"""So much beyond a limit is none: 0.70 less 0.69 is more than 0.01."""
+"""The rounding error by which a difference may exceed its limit: 0.70 - 0.69 > 0.01."""
 
 Result = Mapping[str, Any]
+"""The result of a command, as read from its JSON file."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """
-    How much worse a result may be than the one before.
+    How much worse a result may be than the older one.
 
-    :param miou_drop: mean IoU that may be lost, of 1.
-    :param flicker_rise: share of pixels that may flicker more.
-    :param latency_rise: share of itself that the median latency may grow, measured in runs of the
-        reference network, so that machines of different speed compare.
+    :param miou_drop: largest loss of mean IoU, 0 to 1.
+    :param flicker_rise: largest rise of flicker, as a share of pixels.
+    :param latency_rise: largest rise of the median latency, as a share of the older one. Latency
+        is measured in runs of the reference network, so that machines of different speed compare.
     """
 
     miou_drop: float = 0.01
@@ -44,10 +45,14 @@ class Change(NamedTuple):
     """
     A measure in two results.
 
-    :param difference: new less old, of latency as a share of the old one; None where the two
-        cannot be compared.
-    :param limit: the largest difference for the worse, None where there is none.
-    :param note: why they cannot be compared.
+    :param measure: its name.
+    :param old: its value in the older result; None if it was not measured.
+    :param new: its value in the newer result; None if it was not measured.
+    :param difference: new minus old, for latency as a share of old; None if the two cannot be
+        compared.
+    :param limit: the largest difference for the worse; None without a limit.
+    :param regression: whether the difference exceeds the limit.
+    :param note: why the two cannot be compared.
     """
 
     measure: str
@@ -61,10 +66,10 @@ class Change(NamedTuple):
 
 def read_result(path: str | Path) -> dict[str, Any]:
     """
-    Read what a command wrote with ``--json``.
+    Read a result that a command wrote with ``--json``.
 
-    :raises ValueError: it is not JSON, or no result.
-    :raises OSError: it cannot be read.
+    :raises ValueError: the file is not JSON, or not a result.
+    :raises OSError: the file cannot be read.
     """
     try:
         result = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -80,12 +85,12 @@ def read_result(path: str | Path) -> dict[str, Any]:
 
 
 def known(value: Any) -> float | None:
-    """Return a figure of a result; None where nothing was measured, in JSON and out of it."""
+    """Return a figure of a result; None if it was not measured (null in JSON, nan in Python)."""
     return float(value) if isinstance(value, (int, float)) and isfinite(value) else None
 
 
 def latency_ratio(result: Result) -> float | None:
-    """Return the median latency in runs of the reference network; None of no such result."""
+    """Return the median latency in runs of the reference network; None if one is missing."""
     latency = known((result.get('latency_ms') or {}).get('p50'))
     reference = known(result.get('reference_ms'))
     return latency / reference if latency is not None and reference else None
@@ -95,11 +100,13 @@ def regressions(
     old: Result, new: Result, limits: Limits, source: str = 'baseline'
 ) -> list[Change]:
     """
-    Return what moved between two results of ``replay``.
+    Return the changes of all measures between two results of ``replay``.
 
-    :param old: as :func:`read_result` returns it.
-    :param source: what to call the old one in an error.
-    :raises ValueError: the old one is no such result, or one of other drives or classes.
+    :param old: the older result, see :func:`read_result`.
+    :param new: the newer result.
+    :param limits: the limits beyond which a change is a regression.
+    :param source: name of the older result in error messages.
+    :raises ValueError: the older result is of another command, other drives or other classes.
     """
     _check(old, new, source)
     changes = [
@@ -114,7 +121,7 @@ def regressions(
 
 
 def table(changes: Sequence[Change]) -> str:
-    """Return what has a limit, and what else moved, as lines of text; regressions are marked."""
+    """Return the changes that have a limit or are not 0 as text; regressions are marked."""
     lines = [f'{"":<20}{"before":>10}{"now":>10}{"change":>10}{"limit":>10}']
     for change in changes:
         if change.limit is None and not change.difference:
@@ -159,10 +166,12 @@ def _expected(verb: str) -> str:
 
 def check_kind(result: Result, source: str, keys: Sequence[str], verb: str) -> None:
     """
-    Refuse a result of another command.
+    Raise an error if a result is of another command.
 
-    :param keys: what those of the right one hold.
-    :raises ValueError: it lacks one of them.
+    :param source: name of the result in error messages.
+    :param keys: the keys that a result of the command has.
+    :param verb: the command.
+    :raises ValueError: the result lacks one of the keys, or a value is of the wrong type.
     """
     missing = [key for key in keys if key not in result]
     if missing:
@@ -177,7 +186,7 @@ def check_kind(result: Result, source: str, keys: Sequence[str], verb: str) -> N
 
 
 def _frames(result: Result) -> list[str]:
-    """Return how many frames each camera of each drive had."""
+    """Return the number of frames of each camera of each drive, in words."""
     return [
         f'{camera["frames_in"]} frames on {topic}'
         for drive in result['drives']
@@ -196,9 +205,9 @@ def _listed(texts: Sequence[str]) -> str:
 
 def _change(measure: str, old: Any, new: Any, limit: float | None = None) -> Change:
     """
-    Compare a measure.
+    Return the change of a measure.
 
-    :param limit: what it may fall if the sign is minus, or rise.
+    :param limit: the largest fall if it is negative (also -0.0), or the largest rise.
     """
     old, new = known(old), known(new)
     if old is None or new is None:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of several results side by side: accuracy against latency, and class by class."""
+"""The report of several results side by side: accuracy against latency, and IoU by class."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure as Plot
-from matplotlib.ticker import LogLocator, NullFormatter
 import numpy as np
 
 from .comparison_table import best, ComparisonRow, figures_table, machines_differ, pareto_front
-from .page import number, plot, Section, write_report
-from .plots import ACCENT, canvas, FAINT, INK, LINE, literal, plain
+from .page import number, plot, Section, table_section, write_report
+from .plots import ACCENT, COLORS, FAINT, INK, LINE, literal, logarithmic, name_rows, panel
 
 WIDE = 5
-"""Times the lowest latency, beyond which the highest one needs a logarithmic axis."""
+"""The ratio of the highest to the lowest latency above which the axis is logarithmic."""
 
-# Okabe and Ito's colours, which colour-blind people tell apart, and shapes besides.
-COLORS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000', '#b8a900')
 SHAPES = 'osD^vP*X'
+"""The markers of results, so that they differ in shape as well as in colour."""
 
 
 def write_comparison_report(
     path: str | Path, title: str, rows: Sequence[ComparisonRow], warnings: Sequence[str]
 ) -> None:
     """
-    Write results side by side as one HTML page.
+    Write several results side by side as one HTML page.
 
-    :param warnings: what speaks against comparing them.
-    :raises OSError: it cannot be written.
+    :param title: the page's title.
+    :param rows: the results.
+    :param warnings: reasons why the results should not be compared.
+    :raises OSError: the page cannot be written.
     """
     sections = []
     if warnings:
@@ -49,17 +49,14 @@ def write_comparison_report(
     table = figures_table(rows)
     made = 1 + ComparisonRow._fields.index('measured_on')
     figures = [(line[0], *line[made:]) for line in table]
-    sections.append(
-        Section('Which one is the best?', _explained(rows), table=figures[1:], head=figures[0])
-    )
+    sections.append(table_section('Which one is the best?', figures, _explained(rows)))
     sections += _class_sections(rows)
-    settings = [line[:made] for line in table]
-    sections.append(Section('How were they made?', table=settings[1:], head=settings[0]))
-    write_report(path, title, f'{len(rows)} results', _facts(rows), sections)
+    sections.append(table_section('How were they made?', [line[:made] for line in table]))
+    write_report(path, title, f'{len(rows)} results', _cards(rows), sections)
 
 
-def _facts(rows: Sequence[ComparisonRow]) -> list[tuple[str, str]]:
-    """Return who leads in what."""
+def _cards(rows: Sequence[ComparisonRow]) -> list[tuple[str, str]]:
+    """Return the best value of each measure, and the name of its result, as cards of the page."""
     units = {'miou': ('mean IoU', '.3f', ''), 'flicker': ('flicker', '.2%', ''),
              'p50': ('median time', '.1f', ' ms')}  # fmt: skip
     return [
@@ -83,13 +80,11 @@ def _explained(rows: Sequence[ComparisonRow]) -> str:
 
 
 def trade_plot(rows: Sequence[ComparisonRow]) -> Plot:
-    """Draw mean IoU against latency, which is in reference runs if the machines differ."""
+    """Draw mean IoU against latency, in runs of the reference network if the machines differ."""
     differ = machines_differ(rows) and all(r.ratio is not None for r in rows)
     latency = [r.ratio if differ else r.p50 for r in rows]
     points = [(x, r.miou) for x, r in zip(latency, rows) if x is not None and r.miou is not None]
-    drawing = canvas(9, 4.6)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(4.6)
     front = [points[i] for i in pareto_front(points)]
     axes.plot(*zip(*front), drawstyle='steps-post', color=ACCENT, lw=1.5, zorder=1)
     for (x, y), r in zip(points, rows):
@@ -103,10 +98,7 @@ def trade_plot(rows: Sequence[ComparisonRow]) -> Plot:
     axes.margins(0.15)
     times = [x for x, _ in points]
     if max(times) > WIDE * min(times) > 0:
-        axes.set_xscale('log')
-        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda x, _: f'{x:g}')
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
     else:
         axes.set_xlim(0, None)
     return drawing
@@ -135,23 +127,21 @@ def _class_sections(rows: Sequence[ComparisonRow]) -> list[Section]:
 
 
 def classes_plot(rows: Sequence[ComparisonRow]) -> Plot:
-    """Draw each class's IoU as a dot for each result; all have the same classes."""
+    """Draw each class's IoU as a dot for each result; all results must have the same classes."""
     classes = list(rows[0].iou)
-    drawing = canvas(9, 0.3 * len(classes) + 1.1)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(0.3 * len(classes) + 1.1)
     for y, name in enumerate(classes):
         values = [value for r in rows if (value := r.iou[name]) is not None]
         if values:
             axes.plot((min(values), max(values)), (y, y), color=LINE, lw=4, zorder=1)
     for i, r in enumerate(rows):
-        # A legend leaves out names that start with an underscore, but for the space.
+        # Matplotlib's legends leave out names that start with an underscore; the space keeps them.
         axes.plot(
             [np.nan if value is None else value for value in r.iou.values()], range(len(classes)),
             SHAPES[i % len(SHAPES)], color=COLORS[i % len(COLORS)], ms=7, mec='white', mew=0.6,
             label=f' {literal(r.name)}', zorder=2,
         )  # fmt: skip
-    axes.set(xlim=(0, 1), ylim=(len(classes) - 0.4, -0.6))
-    axes.set_yticks(range(len(classes)), [literal(name) for name in classes])
+    axes.set_xlim(0, 1)
+    name_rows(axes, classes)
     drawing.legend(loc='lower left', bbox_to_anchor=(0.1, 0.98), ncol=4, frameon=False)
     return drawing

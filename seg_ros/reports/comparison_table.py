@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results of several networks side by side, as rows: which is the better, and at what cost."""
+"""Results of several networks side by side in a table, which marks the best value of a column."""
 
 from __future__ import annotations
 
@@ -9,19 +9,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .comparison import check_kind, known, latency_ratio, REPLAY, Result
-from .page import number
+from .page import number, size_text
 
 EVALUATE = ('dataset', 'images', 'miou', 'iou')
-"""What tells one of ``evaluate``."""
+"""The keys by which a result of ``evaluate`` is recognised."""
 
 
 class ComparisonRow(NamedTuple):
     """
-    What a result says of one network.
+    The result of one network. Figures that were not measured are None.
 
-    :param name: of its file.
-    :param measured_on: drives or data set, and how many frames of each.
+    :param name: the name of the result's file.
+    :param model: the file name of the network's weights.
+    :param input_size: the network's input size, WIDTHxHEIGHT.
+    :param precision: the precision of its engine.
+    :param device: the device of its engine.
+    :param measured_on: the drives or data set, and the number of frames.
+    :param miou: mean IoU.
+    :param flicker: share of pixels that flicker.
+    :param confidence: mean confidence.
+    :param p50: median latency in milliseconds.
+    :param p95: 95th percentile of latency in milliseconds.
+    :param fps: frames per second.
     :param ratio: median latency in runs of the reference network.
+    :param reference_ms: time of the reference network in milliseconds.
+    :param iou: IoU of each class.
     """
 
     name: str
@@ -45,8 +57,9 @@ def row(result: Result, name: str, source: str) -> ComparisonRow:
     """
     Return a result of ``replay`` or ``evaluate`` as a row.
 
-    :param source: what to call it in an error.
-    :raises ValueError: it is neither.
+    :param name: the row's name.
+    :param source: name of the result in error messages.
+    :raises ValueError: the result is of neither command.
     """
     if not all(key in result for key in EVALUATE):
         check_kind(result, source, REPLAY, 'replay (or evaluate)')
@@ -56,7 +69,7 @@ def row(result: Result, name: str, source: str) -> ComparisonRow:
     return ComparisonRow(
         name=name,
         model=Path(str(result.get('model', '–'))).name,
-        input_size='x'.join(str(side) for side in reversed(size)) or '–',
+        input_size=size_text(size) or '–',
         precision=str(result.get('precision', '–')),
         device=str(result.get('device', '–')),
         measured_on=_measured_on(result),
@@ -87,17 +100,17 @@ COLUMNS = {
     'fps': ('fps', '.1f'),
     'ratio': ('latency ratio', '.3f'),
 }
-"""The columns of figures: what each is called, and how it is written."""
+"""The columns of figures: the heading and the number format of each."""
 
 SAME_SPEED = 0.15
-"""By how much of itself the reference's time may differ between machines of one speed."""
+"""The largest relative difference of the reference's times on equally fast machines."""
 
 BETTER = {'miou': max, 'flicker': min, 'p50': min, 'p95': min, 'fps': max, 'ratio': min}
-"""Of which column which value is the best; confidence is no merit."""
+"""Whether a column's largest or smallest value is the best; confidence has no best value."""
 
 
 def best(rows: Sequence[ComparisonRow]) -> dict[str, float]:
-    """Return the best value of each column of which several results have one."""
+    """Return the best value of each column in which more than one result has a value."""
     found = {}
     for column, choose in BETTER.items():
         values = [value for r in rows if (value := getattr(r, column)) is not None]
@@ -107,7 +120,7 @@ def best(rows: Sequence[ComparisonRow]) -> dict[str, float]:
 
 
 def figures_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, ...]]:
-    """Return headings and results as lines of cells; a column's best value has a star."""
+    """Return the headings and the results as lines of cells; best values have a star."""
     winners = best(rows)
     made = ComparisonRow._fields[: ComparisonRow._fields.index('miou')]
     lines = [(*(name.replace('_', ' ') for name in made), *(name for name, _ in COLUMNS.values()))]
@@ -122,13 +135,13 @@ def figures_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, ...]]:
 
 
 def machines_differ(rows: Sequence[ComparisonRow]) -> bool:
-    """Return whether the reference network says that the machines were not equally fast."""
+    """Return whether the times of the reference network show machines of different speed."""
     times = [r.reference_ms for r in rows if r.reference_ms is not None]
     return bool(times) and max(times) > (1 + SAME_SPEED) * min(times)
 
 
 def warnings(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Return what speaks against comparing the results."""
+    """Return the reasons why the results should not be compared."""
     said = []
     places = dict.fromkeys(r.measured_on for r in rows)
     if len(places) > 1:
@@ -146,9 +159,9 @@ def warnings(rows: Sequence[ComparisonRow]) -> list[str]:
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """
-    Return which points no other one beats in both, by rising latency.
+    Return the indices of the points that no other point beats in both values, by rising latency.
 
-    :param points: (latency, mIoU) of each.
+    :param points: the (latency, mIoU) of each result.
     """
     front: list[int] = []
     for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
@@ -158,7 +171,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """Return each file's name without its ending; with the folder, and a number, if need be."""
+    """Return each file's name without its ending, with its folder and a number if names repeat."""
     names = [Path(path).stem for path in paths]
     if len(set(names)) < len(names):
         names = [f'{Path(path).resolve().parent.name}/{Path(path).stem}' for path in paths]

@@ -11,33 +11,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from ..images.image_file import Image
-from ..images.labels import IGNORE, LabelSet
-from ..images.overlay import colorize, thumbnail
+from ..images.labels import LabelSet
+from ..images.overlay import thumbnail
 from ..metrics.cameras import CameraRow, means, ScoresByCamera, worst
 from ..metrics.process_group import gathered
 from ..metrics.scores import Scores
-from .page import Figure, legend, picture, plot, Section, write_report
-from .plots import confusion_plot, iou_plot
+from .page import Figure, legend, picture, Section, table_section, write_report
+from .sections import classes_section, confusion_sections, error_map, ERRORS, labelled_figures
 
 SHOWN = 4
-"""Frames of each kind, best and worst, that the report shows."""
-
-CONFUSIONS = 12
-"""Rows in the table of confusions."""
-
-WRONG = (214, 39, 40)
+"""The number of best frames, and of worst frames, that the report shows."""
 
 
 class ScoredFrame(NamedTuple):
     """
-    A scored image, at the report's size.
+    A scored image, reduced to the report's size.
 
-    :param score: its own mIoU.
-    :param place: in the data set.
+    :param score: the image's own mIoU.
+    :param place: the image's index in the data set.
+    :param source: the origin of the image.
+    :param image: uint8 RGB, (H, W, 3).
+    :param truth: train ids of the ground truth, (H, W).
+    :param predicted: predicted train ids, (H, W).
     """
 
     score: float
@@ -49,7 +46,7 @@ class ScoredFrame(NamedTuple):
 
 
 class Gallery:
-    """Keeps the best and the worst frames of any number."""
+    """Keeps the best and the worst of all scored frames."""
 
     def __init__(self) -> None:
         self._best: list[ScoredFrame] = []
@@ -58,7 +55,7 @@ class Gallery:
     def add(
         self, score: float, place: int, source: str, image: Image, truth: Image, predicted: Image
     ) -> None:
-        """Take a frame; one without a score, as nothing in it is labelled, is never shown."""
+        """Add a frame; a frame without a score, since it has no labelled pixel, is not kept."""
         if not isnan(score):
             small = (thumbnail(image, cv2.INTER_AREA), thumbnail(truth), thumbnail(predicted))
             self._keep([ScoredFrame(score, place, source, *small)])
@@ -68,7 +65,7 @@ class Gallery:
         self._worst = sorted([*self._worst, *frames], key=lambda f: (f.score, f.place))[:SHOWN]
 
     def combine(self) -> None:
-        """Take what the other processes have kept."""
+        """Keep the best and the worst frames of all processes, in each of them."""
         kept = gathered({frame.place: frame for frame in (*self._best, *self._worst)})
         self._best, self._worst = [], []
         self._keep([frame for frames in kept for frame in frames.values()])
@@ -78,23 +75,9 @@ class Gallery:
         return self._best
 
     def worst(self) -> list[ScoredFrame]:
-        """Return the worst frames, the worst one first; none that is among the best."""
+        """Return the worst frames, the worst one first, without those among the best."""
         shown = {frame.place for frame in self._best}
         return [frame for frame in self._worst if frame.place not in shown]
-
-
-def error_map(image: Image, truth: Image, predicted: Image) -> Image:
-    """
-    Return a picture of what is wrong, RGB (H, W, 3).
-
-    :returns: the image in pale grey where the prediction is right, red where it is wrong, black
-        where the ground truth is ignored.
-    """
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    picture = cv2.addWeighted(grey, 0.35, np.full_like(grey, 255), 0.65, 0)
-    picture[predicted != truth] = WRONG
-    picture[truth == IGNORE] = 0
-    return picture
 
 
 def write_dataset_report(
@@ -106,13 +89,17 @@ def write_dataset_report(
     rows: Sequence[CameraRow] = (),
 ) -> None:
     """
-    Write what an evaluation found as one HTML page.
+    Write the result of an evaluation as one HTML page.
 
-    :param rows: of the set's cameras, if there are several.
-    :raises OSError: it cannot be written.
+    :param title: the page's title.
+    :param subtitle: the text below it.
+    :param scores: the scores on the data set.
+    :param gallery: its best and worst frames.
+    :param rows: the scores on each camera, if there are several.
+    :raises OSError: the page cannot be written.
     """
     sections = [*cameras_section(rows), *_set_sections(scores, gallery)]
-    write_report(path, title, subtitle, _facts(scores.result()), sections)
+    write_report(path, title, subtitle, _cards(scores.result()), sections)
 
 
 def write_datasets_report(
@@ -123,43 +110,44 @@ def write_datasets_report(
     rows: Sequence[CameraRow],
 ) -> None:
     """
-    Write what evaluations on several data sets found as one HTML page.
+    Write the results of evaluations on several data sets as one HTML page.
 
-    :param rows: of the cameras of all sets.
-    :raises OSError: it cannot be written.
+    :param title: the page's title.
+    :param subtitle: the text below it.
+    :param sets: the scores, and the best and worst frames, of each data set.
+    :param rows: the scores on each camera of all data sets.
+    :raises OSError: the page cannot be written.
     """
     sections = cameras_section(rows)
     for cameras, gallery in sets:
         scores = cameras.together()
-        sections.append(Section(cameras.name, facts=_facts(scores.result())))
+        sections.append(Section(cameras.name, cards=_cards(scores.result())))
         sections += [replace(part, level=3) for part in _set_sections(scores, gallery)]
-    write_report(path, title, subtitle, _facts(means(rows)), sections)
+    write_report(path, title, subtitle, _cards(means(rows)), sections)
 
 
 def cameras_section(rows: Sequence[CameraRow]) -> list[Section]:
-    """Return the section with a row for each camera; none where there is but one."""
+    """Return the section with a row for each camera, or nothing if there is only one camera."""
     lowest = worst(rows)
     if len(rows) < 2 or lowest is None:
         return []
-    return [
-        Section(
-            'Which camera is seen worst?',
-            f'{lowest.name}, with a mean IoU of {_number(lowest.miou)}. A mean is of the classes '
-            'that occur, so cameras with other classes compare only roughly.',
-            head=('camera', 'images', 'mean IoU', 'classes', 'pixel accuracy', 'worst class'),
-            table=[
-                (
-                    row.name,
-                    f'{row.images:,}',
-                    _number(row.miou),
-                    f'{row.classes} of {len(row.iou)}',
-                    _number(row.pixel_accuracy),
-                    _worst_class(row),
-                )
-                for row in rows
-            ],
+    text = (
+        f'{lowest.name}, with a mean IoU of {_number(lowest.miou)}. A mean is of the classes that '
+        'occur, so cameras with other classes compare only roughly.'
+    )
+    head = ('camera', 'images', 'mean IoU', 'classes', 'pixel accuracy', 'worst class')
+    lines = [
+        (
+            row.name,
+            f'{row.images:,}',
+            _number(row.miou),
+            f'{row.classes} of {len(row.iou)}',
+            _number(row.pixel_accuracy),
+            _worst_class(row),
         )
+        for row in rows
     ]
+    return [table_section('Which camera is seen worst?', [head, *lines], text)]
 
 
 def _worst_class(row: CameraRow) -> str:
@@ -169,35 +157,26 @@ def _worst_class(row: CameraRow) -> str:
 
 
 def _set_sections(scores: Scores, gallery: Gallery) -> list[Section]:
-    """Return the sections about one data set."""
+    """Return the sections of one data set."""
     if not scores.matrix.counts.any():
         return [Section('No scores', 'Every pixel of these labels is ignored.')]
     result, labels = scores.result(), scores.labels
-    sections = [
-        Section(
-            'Which classes are seen well?',
+    return [
+        classes_section(
             'Bars: intersection over union (IoU) of all pixels of the set. Dots: boundary '
             'F-score (F), how well the outlines are met. 1 is perfect.',
-            [plot(iou_plot(result['iou'], labels, result['boundary_f']), 'IoU of each class')],
+            result['iou'],
+            labels,
+            result['boundary_f'],
         ),
         *_cityscapes_section(result),
-        Section(
-            'What is taken for what?',
-            "Each row: where a class's pixels went, in percent of them.",
-            [plot(confusion_plot(scores.matrix.counts, labels), 'confusions of classes')],
-        ),
-        Section(
-            'The most frequent confusions',
-            head=('is', 'is taken for', 'of its pixels', 'of all errors', 'pixels'),
-            table=confusions(scores.matrix.counts, labels),
-        ),
-        _frames_section('The best frames', gallery.best(), labels),
-        _frames_section('The worst frames', gallery.worst(), labels),
+        *confusion_sections(scores.matrix.counts, labels),
+        *_frames_section('The best frames', gallery.best(), labels),
+        *_frames_section('The worst frames', gallery.worst(), labels),
     ]
-    return [section for section in sections if section.figures or section.table or section.text]
 
 
-def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     named = {
         'miou': 'mean IoU',
         'pixel_accuracy': 'pixel accuracy',
@@ -206,8 +185,8 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         'mean_iiou': 'iIoU',
         'mean_category_iiou': 'category iIoU',
     }
-    facts = [(text, _number(result[name])) for name, text in named.items() if name in result]
-    return [*facts, ('images', f'{result["images"]}')]
+    cards = [(text, _number(result[name])) for name, text in named.items() if name in result]
+    return [*cards, ('images', f'{result["images"]}')]
 
 
 def _number(value: float) -> str:
@@ -220,52 +199,27 @@ def _cityscapes_section(result: Mapping[str, Any]) -> list[Section]:
     objects = {**result.get('iiou', {}), **result.get('category_iiou', {})}
     iou = {**result['iou'], **result['category_iou']}
     names = [*result['category_iou'], *result.get('iiou', {})]
-    return [
-        Section(
-            'Categories and objects',
-            'iIoU weighs every object alike, whatever its size; only classes that are objects '
-            'have one.',
-            head=('category or class', 'IoU', 'iIoU'),
-            table=[
-                (name, _number(iou[name]), _number(objects[name]) if name in objects else '')
-                for name in names
-            ],
-        )
+    text = (
+        'iIoU weighs every object alike, whatever its size; only classes that are objects have '
+        'one.'
+    )
+    lines = [
+        (name, _number(iou[name]), _number(objects[name]) if name in objects else '')
+        for name in names
     ]
+    head = ('category or class', 'IoU', 'iIoU')
+    return [table_section('Categories and objects', [head, *lines], text)]
 
 
-def confusions(counts: NDArray[np.int64], labels: LabelSet) -> list[tuple[str, ...]]:
-    """
-    Return the most frequent confusions as a table's rows.
-
-    :param counts: int64 (C, C + 1), as :class:`ConfusionMatrix` has them.
-    :returns: true class, predicted class, share of the true class's pixels, share of all errors,
-        pixels.
-    """
-    errors = counts.copy()
-    np.fill_diagonal(errors, 0)
-    names = (*labels.names, 'unlabeled')
-    rows = []
-    for place in np.argsort(-errors, axis=None, kind='stable')[:CONFUSIONS]:
-        true, guess = divmod(int(place), len(names))
-        pixels = errors[true, guess]
-        if pixels:
-            shares = (pixels / counts[true].sum(), pixels / errors.sum())
-            rows.append((names[true], names[guess], *(f'{s:.1%}' for s in shares), f'{pixels:,}'))
-    return rows
-
-
-def _frames_section(title: str, frames: Sequence[ScoredFrame], labels: LabelSet) -> Section:
+def _frames_section(title: str, frames: Sequence[ScoredFrame], labels: LabelSet) -> list[Section]:
+    """Return the section that shows frames, or nothing if there are none."""
+    if not frames:
+        return []
     figures: list[Figure] = []
     for frame in frames:
         name = f'mIoU {frame.score:.3f}, {Path(frame.source).stem}'
-        figures += [
-            picture(frame.image, name),
-            picture(colorize(frame.truth, labels.palette), 'ground truth'),
-            picture(colorize(frame.predicted, labels.palette), 'prediction'),
-            picture(error_map(frame.image, frame.truth, frame.predicted), 'errors'),
-        ]
-    if not figures:
-        return Section(title)
-    text = 'By their own mIoU. Errors are red, and black is what the ground truth leaves out.'
-    return Section(title, text, figures, columns=4, legend=legend(labels))
+        errors = error_map(frame.image, frame.truth, frame.predicted)
+        beside = labelled_figures(frame.predicted, frame.truth, labels.palette, errors)
+        figures += [picture(frame.image, name), *beside]
+    text = f'By their own mIoU. {ERRORS}'
+    return [Section(title, text, figures, columns=4, legend=legend(labels))]

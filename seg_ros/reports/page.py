@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports: one HTML file that holds its pictures and plots and asks nothing of a network."""
+"""Reports: self-contained HTML files with sections of text, tables, plots and images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
-import io
 from itertools import count
 from math import isnan
 from pathlib import Path
@@ -26,44 +25,45 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
 
 SPACE = '\N{NO-BREAK SPACE}'
-"""Between a figure and its unit."""
+"""The space between a figure and its unit."""
 
 QUALITY = 80
-"""Of a picture, as JPEG."""
+"""The JPEG quality of images."""
 
 SCALE = 10.9
-"""Points of a plot in a letter's height; 9 inches then fill the page."""
+"""The points of a plot's width that make one rem of the page; 9 inches then fill the page."""
 
 _numbers = count(1)
 
 
 class Link(NamedTuple):
-    """A text that leads to an anchor of the same page."""
+    """A text that links to an anchor of the same page."""
 
     text: str
     anchor: str
 
     def __html__(self) -> str:
-        """Return it as the template writes it."""
+        """Return the link's HTML, which the template inserts."""
         return f'<a href="#{escape(self.anchor)}">{escape(self.text)}</a>'
 
 
 class Code(str):
-    """A text that is to be read letter by letter, such as a topic or a file."""
+    """A text that is shown in a fixed-width font, such as a topic or a file name."""
 
     def __html__(self) -> str:
-        """Return it as the template writes it."""
+        """Return the text's HTML, which the template inserts."""
         return f'<code>{escape(self)}</code>'
 
 
 @dataclass(frozen=True)
 class Figure:
     """
-    A picture or plot.
+    An image or plot of a report.
 
-    :param content: HTML; empty keeps a place free among figures side by side.
-    :param anchor: by which links find it.
-    :param link: to what it belongs, after the caption.
+    :param content: its HTML; if it is empty, its place among figures side by side stays free.
+    :param caption: the text below it.
+    :param anchor: the anchor by which links find it.
+    :param link: a link after the caption.
     """
 
     content: str = ''
@@ -77,14 +77,17 @@ class Section:
     """
     A part of a report under one heading.
 
+    :param title: the heading.
+    :param text: the text below the heading.
+    :param figures: images and plots.
     :param legend: (class name, colour) pairs.
-    :param table: rows of cells (text, :class:`Link` or :class:`Code`), of which the first is the
+    :param table: rows of cells (text, :class:`Link` or :class:`Code`); the first cell is the
         row's heading.
-    :param head: what the table's columns are.
-    :param columns: of figures that belong side by side; 0 is as many as fit.
-    :param facts: (name, value) of figures that head the section.
-    :param level: of the heading: 2, or 3 of a part of the section before.
-    :param warning: whether it says that something is wrong.
+    :param head: the headings of the table's columns.
+    :param columns: number of figures side by side; 0 for as many as fit.
+    :param cards: (name, value) of the main figures, which are shown as cards.
+    :param level: level of the heading: 2, or 3 for a part of the section before.
+    :param warning: whether the section warns of a problem.
     """
 
     title: str
@@ -94,18 +97,41 @@ class Section:
     table: Sequence[Sequence[str | Link]] = field(default_factory=list)
     head: Sequence[str] = ()
     columns: int = 0
-    facts: Sequence[tuple[str, Any]] = ()
+    cards: Sequence[tuple[str, Any]] = ()
     level: int = 2
     warning: bool = False
 
 
 def number(value: float | None, form: str = '.3f') -> str:
-    """Return a figure as text; a dash for None and nan."""
+    """Return a number as text; a dash stands for None and nan."""
     return '–' if value is None or isnan(value) else format(value, form)
 
 
+def quantity(value: float | None, form: str, unit: str) -> str:
+    """Return a number and its unit as text that no line breaks; a dash stands for None and nan."""
+    text = number(value, form)
+    return text if text == number(None) else f'{text}{SPACE}{unit}'
+
+
+def size_text(size: Sequence[int]) -> str:
+    """Return (height, width) as WIDTHxHEIGHT."""
+    return 'x'.join(str(side) for side in reversed(size))
+
+
+def table_section(
+    title: str, lines: Sequence[Sequence[str | Link]], text: str = '', level: int = 2
+) -> Section:
+    """
+    Return a section with a table.
+
+    :param lines: the lines of the table, the headings first.
+    """
+    head, *rows = lines
+    return Section(title, text, table=rows, head=[str(cell) for cell in head], level=level)
+
+
 def picture(image: Image, caption: str = '', anchor: str = '', link: Link | None = None) -> Figure:
-    """Return an RGB image, uint8 (H, W, 3), as a figure."""
+    """Return an image, uint8 RGB (H, W, 3), as a figure of the report."""
     content = base64.b64encode(encode_image(image, '.jpg', QUALITY)).decode()
     alt = escape(caption, quote=True)
     height, width = image.shape[:2]
@@ -115,29 +141,24 @@ def picture(image: Image, caption: str = '', anchor: str = '', link: Link | None
 
 def plot(drawing: Plot, label: str, caption: str = '') -> Figure:
     """
-    Return a matplotlib figure as one of the report, in vectors and with its texts as text.
+    Return a matplotlib figure as a figure of the report, as SVG with searchable text.
 
-    An artist's gid is an anchor of the page, and its url can lead to one.
+    An artist's gid becomes an anchor of the page, and its url can link to one.
 
-    :param label: what it shows, for those who cannot see it.
+    :param label: a description, which screen readers read.
+    :param caption: the text below it.
     """
-    from matplotlib import rc_context
+    from .plots import as_svg  # Pages without plots do not need matplotlib.
 
-    buffer = io.StringIO()
-    # The salt goes into the names of what a plot defines, so that two plots of a page share none.
-    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': str(next(_numbers))}):
-        drawing.savefig(
-            buffer, format='svg', bbox_inches='tight',
-            metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
-        )  # fmt: skip
-    return Figure(_embedded(buffer.getvalue(), label), caption)
+    svg = as_svg(drawing, str(next(_numbers)), tight=True)
+    return Figure(_embedded(svg, label), caption)
 
 
 def _embedded(svg: str, label: str) -> str:
-    """Return an SVG file as an element of a page."""
+    """Return the content of an SVG file as an element of a page."""
     svg = svg[svg.index('<svg') :]
-    # Names that nothing refers to would occur once in every plot. Anchors have a dash (of our
-    # own), matplotlib's names have none.
+    # Remove ids that nothing refers to, since they would be the same in every plot, but keep our
+    # own anchors. These contain a dash, and matplotlib's ids do not.
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used or '-' in m[1] else '', svg)
     svg = svg.replace(' target="_blank"', '')
@@ -145,7 +166,7 @@ def _embedded(svg: str, label: str) -> str:
     svg = re.sub(r'<style type="text/css">.*?</style>', '', svg, flags=re.S)
     svg = re.sub(r'(?<=[\d.]) \n(?=[LMCQz])', '\n', svg)
     role = 'group' if '<a ' in svg else 'img'
-    # As wide as it was drawn, so that the letters of all plots are of one size.
+    # Limit the width to that of the drawing, so that the text of all plots has the same size.
     return re.sub(
         r'<svg([^>]*?) width="([\d.]+)pt" height="([\d.]+)pt"',
         lambda m: (
@@ -158,7 +179,7 @@ def _embedded(svg: str, label: str) -> str:
 
 
 def legend(labels: LabelSet) -> list[tuple[str, tuple[int, int, int]]]:
-    """Return a section's legend of a label set."""
+    """Return the classes and colours of a label set as the legend of a section."""
     return list(zip(labels.names, labels.palette))
 
 
@@ -166,21 +187,22 @@ def write_report(
     path: str | Path,
     title: str,
     subtitle: str,
-    facts: Sequence[tuple[str, Any]],
+    cards: Sequence[tuple[str, Any]],
     sections: Sequence[Section],
 ) -> None:
     """
-    Write a report, whole or not at all.
+    Write a report as one HTML file, either completely or not at all.
 
-    :param facts: (name, value) of the figures that head the page.
-    :raises OSError: it cannot be written.
+    :param title: the page's title.
+    :param subtitle: the text below it; may be empty.
+    :param cards: (name, value) of the main figures, which are shown as cards at the top.
+    :param sections: the sections of the page.
+    :raises OSError: the file cannot be written.
     """
-    source = (resources.files('seg_ros') / 'evaluation' / 'reports' / 'report.html').read_text(
-        'utf-8'
-    )
+    source = (resources.files('seg_ros') / 'reports' / 'page.html').read_text('utf-8')
     page = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(source)
-        .render(title=title, subtitle=subtitle, facts=facts, sections=sections)
+        .render(title=title, subtitle=subtitle, cards=cards, sections=sections)
     )
     write_atomically(path, page.encode())

@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Where PSPNet50's time goes: the analysis that motivates ICNet (section 3.1 of arXiv 1704.08545).
+The time budget of PSPNet50, an analysis that motivates ICNet (section 3.1 of arXiv 1704.08545).
 
-By stage, for parts of its width and of the image's resolution, and for larger strides.
+It gives the cost of each stage for reduced widths, reduced image resolutions and larger strides.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TITLE = 'What PSPNet50 costs by stage, width, resolution and feature stride'
 
 class BudgetVariant(NamedTuple):
     """
-    A PSPNet50 and the image it sees.
+    A variant of PSPNet50 and of its input.
 
-    :param width: part of its kernels.
-    :param resolution: part of the image's height and width.
-    :param stride: of its last features, 8, 16 or 32.
+    :param width: the share of its kernels, 1, 0.5 or 0.25.
+    :param resolution: the share of the image's height and width, 1, 0.5 or 0.25.
+    :param stride: the stride of its last features, 8, 16 or 32.
     """
 
     width: float = 1
@@ -49,6 +49,8 @@ class BudgetVariant(NamedTuple):
 
 
 PARTS = {1: 'all', 0.5: '1/2', 0.25: '1/4'}
+"""The shares of kernels and of resolution, and their names in labels."""
+
 VARIANTS: Mapping[BudgetVariant, Mapping[str, float]] = {
     **{BudgetVariant(width, resolution): {} for width in PARTS for resolution in PARTS},
     BudgetVariant(): {'miou': 0.717, 'ms': 446},
@@ -57,7 +59,7 @@ VARIANTS: Mapping[BudgetVariant, Mapping[str, float]] = {
     BudgetVariant(stride=16): {'miou': 0.702, 'ms': 177},
     BudgetVariant(stride=32): {'miou': 0.671, 'ms': 131},
 }
-"""What is looked at, and what the paper found of it."""
+"""The variants to measure, and the paper's figures for them."""
 
 
 @cache
@@ -65,7 +67,9 @@ def network(width: float, stride: int) -> PSPNet50:
     """
     Return an untrained PSPNet50.
 
-    :param stride: 8, 16 or 32; the larger ones stride where the network itself dilates.
+    :param width: the share of its kernels.
+    :param stride: the stride of its last features: 8, 16 or 32. For 16 and 32, convolutions have a
+        stride where those of the original network are dilated.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -82,12 +86,14 @@ def network(width: float, stride: int) -> PSPNet50:
 
 def time_budget(size: tuple[int, int], timing: Timing | None) -> dict[str, Any]:
     """
-    Count, and measure, what each stage of each variant costs.
+    Count the multiply-adds of each stage of each variant, and measure its time.
 
-    Stages run eagerly, one waited for after the other, as a whole engine has none.
+    Stages run one after the other in eager mode, since a compiled engine has no stages.
 
-    :param size: (height, width) of the whole image.
-    :param timing: None to count alone; its backend is PyTorch, whatever it says.
+    :param size: (height, width) of the whole image in pixels.
+    :param timing: how to measure the time; None to measure none. Its backend is not used: the
+        stages always run in PyTorch.
+    :returns: the study's result, see :func:`seg_ros.studies.study.run_study`.
     :raises ValueError: PyTorch does not compute in that precision.
     """
     rows, times = [], []
@@ -97,8 +103,8 @@ def time_budget(size: tuple[int, int], timing: Timing | None) -> dict[str, Any]:
         precision = TorchEngine.precisions(device)[0]
     if timing and precision not in TYPES:
         raise ValueError(
-            f'precision: expected auto, {", ".join(TYPES)}, as stages run in PyTorch; found '
-            f'{precision!r}'
+            f'precision: expected auto or one of {", ".join(TYPES)}, since stages run in PyTorch; '
+            f'found {precision!r}'
         )
     for variant, paper in tqdm(VARIANTS.items(), 'counting', unit='network'):
         height, width = (round(variant.resolution * side) for side in size)

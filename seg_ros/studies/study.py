@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A study's result: each row trained and scored, timed, and counted."""
+"""Running a study: each row is trained, scored and timed, and its multiply-adds are counted."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from .study_rows import Study, StudyRow
 from .trained import FINE_TUNING, folder_of, SCALES, Schedule, score, shared
 
 TRIAL = (65, 97)
-"""(height, width) of an image by which engines are tried before the work."""
+"""The (height, width) of the image with which an engine is tried before the trainings."""
 
 
 @dataclass(frozen=True)
 class Timing:
     """
-    How rows are timed.
+    How the rows of a study are timed.
 
-    :param size: (height, width) of the image; None for that of the study's paper.
-    :param device: as :class:`seg_ros.inference.segmenter.Segmenter` takes it, and so are
-        ``backend`` and ``precision``.
-    :param rounds: turns of each network.
+    :param size: (height, width) of the image in pixels; None for that of the study's paper.
+    :param device: see :class:`seg_ros.inference.segmenter.Segmenter`.
+    :param backend: see there.
+    :param precision: see there.
+    :param rounds: number of turns of each network.
     """
 
     size: tuple[int, int] | None = None
@@ -50,17 +51,20 @@ def run_study(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """
-    Train, score and time what a study compares; whatever was trained before is not trained again.
+    Train, score and time the networks of a study; trainings that are done are not repeated.
 
-    :param name: of the study.
-    :param seeds: trainings of each row.
-    :param timing: None to leave out time and memory.
-    :param say: told what comes next.
-    :returns: ``rows``, and what was the same for all of them.
-    :raises ValueError: as :func:`seg_ros.studies.trained.score`.
+    :param name: the study's name.
+    :param study: the study.
+    :param schedule: how to train.
+    :param seeds: number of trainings of each row.
+    :param timing: how to time the networks; None to measure neither time nor memory.
+    :param say: called with a line of text about the next step.
+    :returns: the result: ``rows``, and the properties that all of them share.
+    :raises ValueError: a row's training was interrupted and is not to be resumed, or an earlier
+        training was on other data.
     """
     size = timing.size if timing and timing.size else study.size
-    if timing:  # what cannot be timed is said before the trainings
+    if timing:  # Try the engine now, so that an error comes before the trainings.
         network = spec(study.rows[-1].network)
         case = Case(network, TRIAL, TRIAL, timing.device, timing.backend, timing.precision)
         Loaded(case, checkpoint_of(case))
@@ -99,7 +103,7 @@ def run_study(
     if timing:
         say(f'{name}: timing')
         found['left_out'] = _time(rows, size, timing)
-        # What a row lacks was left out.
+        # Rows that could not be measured have no `backend`.
         found['timing'] = next(
             {key: row[key] for key in ('backend', 'device', 'precision')}
             for row in rows
@@ -109,13 +113,13 @@ def run_study(
 
 
 def spec(network: Mapping[str, Any]) -> str:
-    """Return a network as ``benchmark --networks`` names it: ``icnet:width=0.5,exit=sub4``."""
+    """Return a network's name as for ``benchmark --networks``: ``icnet:width=0.5,exit=sub4``."""
     arguments = [f'{key}={value}' for key, value in network.items() if key != 'name']
     return ':'.join(filter(None, (network['name'], ','.join(arguments))))
 
 
 def _counted(row: StudyRow, size: tuple[int, int]) -> dict[str, float]:
-    """Return a network's multiply-adds and parameters, of what runs in use."""
+    """Return a network's multiply-adds and parameters, without heads that only training uses."""
     network = build_model({'num_classes': len(CITYSCAPES), **row.network})
     unused = tuple(f'{name}.' for name in network.training_only)
     return {
@@ -128,9 +132,9 @@ def _counted(row: StudyRow, size: tuple[int, int]) -> dict[str, float]:
 
 def _time(rows: Sequence[dict[str, Any]], size: tuple[int, int], timing: Timing) -> dict[str, str]:
     """
-    Add time and memory to the rows, each network's measured once, untrained.
+    Add time and memory to the rows. Each network is measured once, untrained.
 
-    :returns: why which networks could not be measured here.
+    :returns: the networks that could not be measured here, and the reason for each.
     """
     cases = {
         row['network']: Case(

@@ -1,44 +1,36 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A study's result as a picture: our figures are bars, the paper's are dots."""
+"""The plot of a study's result: our figures are bars, and the paper's are dots."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import io
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 
 from ..images.files import write_atomically
-from ..reports.comparison_report import COLORS
-from ..reports.plots import ACCENT, canvas, INK, literal, plain
+from ..reports.plots import ACCENT, as_svg, canvas, COLORS, INK, name_rows, plain
 from .study_report import Result, stages_of
 
 ROW = 0.32
-"""Inches of height that a row takes."""
+"""The height of a row in inches."""
 
 
 def write_plot(path: str | Path, found: Result) -> None:
     """
-    Write a result's plot as SVG, the same bytes for the same result.
+    Write a result's plot as SVG. The same result gives the same bytes.
 
-    :raises OSError: it cannot be written.
+    :raises OSError: the file cannot be written.
     """
     drawing = study_plot(found) if 'schedule' in found else budget_plot(found)
-    buffer = io.BytesIO()
-    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': found['study']}):
-        drawing.savefig(
-            buffer, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
-        )
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, as_svg(drawing, found['study']).encode())
 
 
 def study_plot(found: Result) -> Plot:
-    """Draw each row's mIoU, and where networks differ in time, that as a part of the slowest's."""
+    """Draw each row's mIoU and, if networks were timed, their times as shares of the slowest."""
     rows = found['rows']
     timed = len({row['network'] for row in rows}) > 1 and any(row.get('ms') for row in rows)
     drawing, panels = _panels(rows, 1 + timed)
@@ -60,7 +52,7 @@ def study_plot(found: Result) -> Plot:
 
 
 def budget_plot(found: Result) -> Plot:
-    """Draw what each stage adds to a row's multiply-adds, and to its time."""
+    """Draw the share of each stage in a row's multiply-adds and, if measured, in its time."""
     rows = found['rows']
     timed = any(row.get('ms') for row in rows)
     drawing, panels = _panels(rows, 1 + timed)
@@ -81,15 +73,14 @@ def budget_plot(found: Result) -> Plot:
 
 
 def _panels(rows: Sequence[Mapping[str, Any]], count: int) -> tuple[Plot, list[Axes]]:
-    """Return a drawing with panels side by side, which share the rows' names."""
+    """Return a drawing with panels side by side that share an axis with the rows' labels."""
     drawing = canvas(9, ROW * len(rows) + 1.2)
     panels = list(drawing.subplots(1, count, squeeze=False, sharey=True)[0])
     for axes in panels:
         plain(axes)
         axes.grid(visible=False, axis='y')
         axes.tick_params(axis='y', length=0)
-    panels[0].set_yticks(range(len(rows)), [literal(row['label']) for row in rows])
-    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    name_rows(panels[0], [row['label'] for row in rows])
     return drawing, panels
 
 
@@ -101,13 +92,13 @@ def _times(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _shares(values: Sequence[float | None]) -> list[float | None]:
-    """Return each value as a part of the largest."""
+    """Return each value as a share of the largest."""
     largest = max((value for value in values if value is not None), default=1)
     return [None if value is None else value / largest for value in values]
 
 
 def _dots(axes: Axes, values: Sequence[float | None], where: str) -> None:
-    """Draw the paper's figures, and say where it found them."""
+    """Draw the paper's figures as dots; the legend says ``where`` they were measured."""
     found = [(value, y) for y, value in enumerate(values) if value is not None]
     if found:
         axes.plot(*zip(*found), 'o', color='white', mec=INK, ms=6, label=f'paper, {where}')

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The studies: what their rows are, and what the papers found."""
+"""The studies: their rows, and the papers' figures."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""An empty mapping that cannot be changed."""
 
 
 class StudyRow(NamedTuple):
     """
-    One line of a study's table.
+    One row of a study's table.
 
-    :param label: what it is called.
-    :param network: what :func:`seg_ros.models.build_model` takes, but for the class count. An
-        ``exit`` is left by after a training that all exits share.
+    :param label: the row's name.
+    :param network: the network, as for :func:`seg_ros.models.build_model`, without the number of
+        classes. Rows that differ only in ``exit`` share one training.
     :param recipe: keys of the recipe that differ from the schedule of all rows.
-    :param paper: what the paper found: ``miou``, a fraction; ``ms``; ``memory_mb``.
-    :param pruned_from: the larger network whose weights it starts from, and which is trained
-        first.
+    :param paper: the paper's figures: ``miou`` (a fraction), ``ms``, ``memory_mb``.
+    :param pruned_from: the larger network that is trained first and pruned, and whose weights
+        this one starts from.
     """
 
     label: str
@@ -33,11 +34,12 @@ class StudyRow(NamedTuple):
 
 class Study(NamedTuple):
     """
-    A question of a paper's.
+    An ablation study of a paper.
 
-    :param title: the question, in words.
-    :param paper: which paper, on which images.
-    :param size: (height, width) of the image that the paper timed.
+    :param title: what it compares, in words.
+    :param paper: the paper, and the images and device of its figures.
+    :param size: (height, width), in pixels, of the image with which the paper timed networks.
+    :param rows: the rows of its table.
     """
 
     title: str
@@ -51,13 +53,17 @@ HALF_PSPNET50: Mapping[str, Any] = MappingProxyType({'name': 'pspnet50', 'width'
 BISENETV2: Mapping[str, Any] = MappingProxyType(
     {'name': 'bisenetv2', 'head_width': 128, 'booster_width': 64}
 )
-"""With the heads of the shipped one: wide ones cost more than all that the studies change."""
+"""
+BiSeNetV2 with the narrow heads of the shipped network.
+
+Wide heads would cost more than everything that the studies change.
+"""
 
 UNGUIDED: Mapping[str, Any] = MappingProxyType({'auxiliary': 0.0})
-"""Without auxiliary losses: no label guidance, no boosters."""
+"""Recipe keys without auxiliary losses: no label guidance, no boosters."""
 
-# Probability 0.7, as public trainings of BiSeNetV2 have it.
 MINED: Mapping[str, Any] = MappingProxyType({'ohem': 0.357})
+"""Recipe keys with OHEM; 0.357 is a probability of 0.7, as in public trainings of BiSeNetV2."""
 
 ICNET_PAPER = 'ICNet (arXiv 1704.08545), Cityscapes val, Titan X'
 BISENETV2_PAPER = 'BiSeNetV2 (arXiv 2004.02147), Cityscapes val'
@@ -65,7 +71,7 @@ ICNET_SIZE, BISENETV2_SIZE = (1024, 2048), (512, 1024)
 
 
 def _figures(miou: float, ms: float | None = None, gigabytes: float | None = None) -> Any:
-    """Return the paper's figures; its mIoU is in percent."""
+    """Return a row's figures from those of the paper, whose mIoU is in percent."""
     told = {
         'miou': miou / 100,
         'ms': ms,
@@ -94,7 +100,7 @@ def _kept(rate: float, label: str, paper: Mapping[str, float]) -> StudyRow:
 
 
 TIME_BUDGET = 'time_budget'
-"""The study without rows to train, see :mod:`seg_ros.studies.budget`."""
+"""The name of the study that trains no rows, see :mod:`seg_ros.studies.budget`."""
 
 STUDIES: Mapping[str, Study] = {
     'branches': Study(

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The trainings behind a study's rows, each made once for all studies of a folder."""
+"""The trainings behind the rows of studies; rows of the same recipe share one training."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from ..training.loop import Training
 from .study_rows import StudyRow
 
 RESULT = 'result.json'
+"""The file in a training's folder that marks it as finished and holds its mIoU by exit."""
+
 SCALES = (0.75, 1.5)
-"""Of an image in training, as a part of what fits into the crop."""
+"""The smallest and largest random scale of an image, relative to one that fits the crop."""
 
 FINE_TUNING = 0.5
-"""Of the schedule's epochs and of its rate, for what is pruned."""
+"""The share of the schedule's epochs and learning rate with which pruned networks are trained."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class Schedule:
     """
     How all rows are trained, and where.
 
-    :param dataset: a name of :data:`seg_ros.datasets.catalog.DATASETS`, which has the splits
-        ``train`` and ``val``.
-    :param root: its folder.
-    :param epochs: of each training.
-    :param crop: (height, width) of a training image, and of what is scored. It holds about the
-        whole image, as in the papers, so that networks which look at an image's mean see in
-        training what they see in use.
-    :param out: the folder that holds one of each training.
+    :param dataset: a name of :data:`seg_ros.datasets.catalog.DATASETS`; the data set must have
+        the splits ``train`` and ``val``.
+    :param root: the data set's folder.
+    :param epochs: number of epochs of each training.
+    :param crop: (height, width) of a training image and of the input when scoring. It holds about
+        the whole image, as in the papers, so that networks which pool over the whole image get the
+        same view in training and in use.
+    :param out: the folder that holds a folder for each training.
     :param device: ``cpu``, ``cuda`` or ``cuda:N``.
-    :param resume: whether to go on with a training that was interrupted.
+    :param resume: whether to resume a training that was interrupted.
     """
 
     dataset: str
@@ -60,7 +62,7 @@ class Schedule:
         """
         Return the recipe of a row.
 
-        :raises ValueError: the schedule is not one that a training can have.
+        :raises ValueError: a value of the schedule is out of a recipe's range.
         """
         short = FINE_TUNING if row.pruned_from else 1
         return Recipe(**{
@@ -80,13 +82,13 @@ class Schedule:
 
     @cached_property
     def _fit(self) -> float:
-        """The factor by which an image fits into a crop."""
+        """The scale at which an image fits into the crop."""
         height, width = open_dataset(self.dataset, self.root, 'train')[0][1].shape
         return min(self.crop[0] / height, self.crop[1] / width)
 
     @cached_property
     def data(self) -> str:
-        """Return what tells this data from other data of its name: classes, counts, samples."""
+        """Return a digest of the data set's classes, image counts and some images."""
         digest = sha256()
         for split in ('train', 'val'):
             images = open_dataset(self.dataset, self.root, split)
@@ -99,9 +101,9 @@ class Schedule:
 
 def folder_of(schedule: Schedule, row: StudyRow, seed: int) -> Path:
     """
-    Return the folder of a training, named by what tells its recipe from others.
+    Return the folder of a training, whose name depends on its recipe.
 
-    Two rows with the same recipe have the same folder, whatever study they are of.
+    Rows with the same recipe have the same folder, also in different studies.
     """
     recipe = schedule.recipe(row, seed)
     changes = {**recipe.network, **row.recipe, 'seed': seed}
@@ -119,9 +121,10 @@ def folder_of(schedule: Schedule, row: StudyRow, seed: int) -> Path:
 
 def score(schedule: Schedule, row: StudyRow, seed: int) -> float:
     """
-    Return the mIoU of a row on ``val``, of what was trained before or is trained now.
+    Return the mIoU of a row on ``val``, and train the row first if that has not been done.
 
-    :raises ValueError: its training was interrupted, and is not to be gone on with.
+    :raises ValueError: its training was interrupted and is not to be resumed, or was on other
+        data.
     :raises seg_ros.datasets.dataset.DatasetError: see :class:`seg_ros.training.loop.Training`.
     """
     folder = _trained(schedule, row, seed)
@@ -138,7 +141,7 @@ def score(schedule: Schedule, row: StudyRow, seed: int) -> float:
 
 
 def _trained(schedule: Schedule, row: StudyRow, seed: int) -> Path:
-    """Return the folder of a row's training, which is over."""
+    """Return the folder of a row's finished training, which is run if it has not been."""
     folder = folder_of(schedule, row, seed)
     if (folder / RESULT).exists():
         if json.loads((folder / RESULT).read_text(encoding='utf-8'))['data'] != schedule.data:
@@ -149,8 +152,8 @@ def _trained(schedule: Schedule, row: StudyRow, seed: int) -> Path:
         return folder
     if (folder / 'last.pt').exists() and not schedule.resume:
         raise ValueError(
-            f'{folder}: expected a training that is over, or none; found one that was '
-            'interrupted. Go on with it (--resume), or choose another folder (--out)'
+            f'{folder}: expected a training that has ended, or none; found one that was '
+            'interrupted. Resume it (--resume), or choose another folder (--out)'
         )
     recipe = schedule.recipe(row, seed)
     if row.pruned_from:
@@ -160,14 +163,13 @@ def _trained(schedule: Schedule, row: StudyRow, seed: int) -> Path:
         training.resume()
     result = training.run()
     _write(folder, {'miou': {'': result['miou']}, 'data': schedule.data})
-    (folder / 'last.pt').unlink(
-        missing_ok=True
-    )  # several times the weights, and nobody goes on from it
+    # The file to resume from is several times as large as the weights, and no longer needed.
+    (folder / 'last.pt').unlink(missing_ok=True)
     return folder
 
 
 def _pruned(schedule: Schedule, row: StudyRow, seed: int, folder: Path) -> Path:
-    """Return a file of the weights that a pruned row starts from."""
+    """Return the file of the weights that a pruned row starts from, which is made if need be."""
     whole = _trained(schedule, StudyRow(row.label, row.pruned_from), seed) / 'best.safetensors'
     if row.network == row.pruned_from:
         return whole
@@ -187,7 +189,7 @@ def _write(folder: Path, told: dict[str, Any]) -> None:
 
 
 def shared(recipe: Recipe) -> dict[str, Any]:
-    """Return what of a recipe all rows of a study have, and a reader wants to know."""
+    """Return the values of a recipe that all rows share and that a study's report needs."""
     keys = (
         'dataset', 'splits', 'input_size', 'crop', 'scale', 'jitter', 'batch', 'epochs',
         'optimizer', 'learning_rate', 'warm_up', 'weight_decay', 'class_weight_power',

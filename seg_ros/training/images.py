@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a data set to batches of augmented images, the same ones whoever makes them."""
+"""Batches of augmented training images, the same for any number of workers and processes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from ..images.image_file import Image
 from ..metrics.process_group import gathered, local_world_size, rank, world_size
 
 MEMORY_SHARE = 0.5
+"""The share of the available memory that a data set may take."""
 
 
-class Held:
-    """Labelled images in memory."""
+class ImagesInMemory:
+    """Labelled images that are all read once and kept in memory."""
 
     def __init__(self, images: LabelledImages) -> None:
         self.name, self.labels, self.terms = images.name, images.labels, images.terms
@@ -44,29 +45,29 @@ class Held:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> tuple[Image, Image]:
-        """Return an image and its labels, as the images themselves do."""
+        """Return an image, uint8 RGB (H, W, 3), and its labels, uint8 (H, W)."""
         return self._samples[index]
 
 
-def held(images: LabelledImages) -> LabelledImages:
+def in_memory(images: LabelledImages) -> LabelledImages:
     """
-    Return the images in memory, or as they are where they would take more than half of it.
+    Return the images kept in memory, or unchanged if they would take more than half of it.
 
-    Of joined sets each is looked at by itself.
+    This is decided for each of several joined data sets by itself.
 
-    :raises DatasetError: a file is not what it should be.
+    :raises DatasetError: an image or its labels cannot be read.
     """
     if isinstance(images, Joined):
-        return Joined(*map(held, images.parts))
+        return Joined(*map(in_memory, images.parts))
     height, width = images[0][1].shape
     needed = len(images) * height * width * 4 * local_world_size()
-    # One process decides, since memory is less for whoever looks later.
+    # Process 0 decides for all, since the others may find less memory once it has begun.
     fits = gathered(needed <= MEMORY_SHARE * _available_memory())[0]
-    return Held(images) if fits else images
+    return ImagesInMemory(images) if fits else images
 
 
 def _available_memory() -> int:
-    """Return the bytes that this machine, or this container, has left."""
+    """Return the bytes of memory that are available on this machine or in this container."""
     files = {
         '/proc/meminfo': r'MemAvailable:\s+(\d+)',
         '/sys/fs/cgroup/memory.max': r'(\d+)',
@@ -83,7 +84,7 @@ def _available_memory() -> int:
 
 class Joined:
     """
-    Sets of labelled images, one after the other.
+    Several sets of labelled images, one after the other.
 
     :raises ValueError: their classes differ.
     """
@@ -105,12 +106,12 @@ class Joined:
         return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> tuple[Image, Image]:
-        """Return an image and its labels."""
+        """Return an image, uint8 RGB (H, W, 3), and its labels, uint8 (H, W)."""
         part, place = self._place(index)
         return part[place]
 
     def source(self, index: int) -> str:
-        """Return where an image comes from."""
+        """Return the origin of an image, by which messages name it."""
         part, place = self._place(index)
         return part.source(place)
 
@@ -120,20 +121,23 @@ class Joined:
 
 
 def union(*terms: str) -> str:
-    """Return the terms of data that comes under all of these, each once."""
+    """Return the terms of use of several data sets together, without repetitions."""
     return '; '.join(dict.fromkeys(part for each in terms for part in each.split('; ') if part))
 
 
 class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """
-    Augmented images.
+    Augmented images, whose keys are (epoch, index).
 
-    An item is asked for by (epoch, index). Its random numbers depend on these and the seed
-    alone, so a resumed training, and one with other workers, sees the same images. An index
-    beyond the last image counts on from the first one: the same image, changed another way.
+    An item's random numbers depend on its key and the seed alone, so that a resumed training, or
+    one with another number of workers, gets the same images. Indices beyond the last image start
+    again at the first one, which is then changed in another way.
 
-    :param paste: probability that an image gets a rare class from another one.
-    :param donors: for each rare class, the images that have it.
+    :param samples: the labelled images.
+    :param augmentation: the random changes.
+    :param seed: seed of the random numbers.
+    :param paste: probability that pixels of a rare class are pasted in from another image.
+    :param donors: for each rare class, the indices of the images that have it.
     """
 
     def __init__(
@@ -154,7 +158,7 @@ class TrainingImages(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return uint8 (3, H, W) and uint8 (H, W)."""
+        """Return a changed image, uint8 (3, H, W), and its labels, uint8 (H, W)."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         image, labels = self.augmentation(*self.samples[index % len(self)], rng)
@@ -171,13 +175,15 @@ class Batches(Sampler[list[tuple[int, int]]]):
     """
     This process's part of each batch of an epoch, as keys of :class:`TrainingImages`.
 
-    Every index comes as often as its set weighs, in an order that depends on the seed and the
-    epoch alone; what does not fill a batch is left out. Of a set that weighs 2.5 each epoch draws
-    every image twice, and half of them, other ones each time, once more.
+    Every image occurs as often as its set weighs, in an order that depends on the seed and the
+    epoch alone; images that do not fill a batch are left out. For a set of weight 2.5, an epoch
+    takes every image twice and a random half of them once more.
 
-    :param length: how many images there are.
-    :param batch: images a step, over all processes.
-    :param sets: (number of images, weight) of each set; one of weight 1 by default.
+    :param length: number of images.
+    :param batch: images per step, over all processes.
+    :param seed: seed of the random order.
+    :param sets: (number of images, weight) of each set; by default one set of weight 1.
+    :raises ValueError: a batch is larger than an epoch, or cannot be split among the processes.
     """
 
     def __init__(
@@ -206,7 +212,11 @@ class Batches(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, int(i)) for i in batch[rank() :: world_size()]]
 
     def _drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the epoch's indices, set by set; those of a second time are ``length`` more."""
+        """
+        Return the indices of an epoch's images, set by set.
+
+        Each repetition of an image has an index that is larger by ``length``.
+        """
         parts, first = [], 0
         for images, weight in self.sets:
             times, rest = divmod(round(images * weight), images)

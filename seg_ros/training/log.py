@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training shows: a progress bar, a line an epoch, and curves and pictures."""
+"""The log of a training: a progress bar, a line per epoch, and TensorBoard's curves and images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from ..metrics.confusion_matrix import ConfusionMatrix
 from ..metrics.process_group import rank
 
 PICTURES = 4
+"""The number of images that are logged at each validation."""
+
 WIDTH = 960
+"""The largest width in pixels of a logged image."""
 
 
 class Log:
     """
-    The log of one training; of several processes the first one's.
+    The log of one training, which only the first of several processes writes.
 
-    :param out: folder in which TensorBoard's files go into ``tensorboard``.
+    :param out: the training's folder; TensorBoard's files go into its folder ``tensorboard``.
     """
 
     def __init__(self, out: Path) -> None:
@@ -40,21 +43,29 @@ class Log:
             tqdm.write(text)
 
     def start(self, images: int, images_seen: int) -> tqdm[None]:
-        """Return a bar of the whole training, which tells images/s and the time left."""
+        """
+        Open TensorBoard's files, and return a progress bar of the whole training.
+
+        :param images: number of augmented images in the whole training.
+        :param images_seen: how many of them the network has been trained on.
+        """
         if rank() == 0:
             try:
                 from torch.utils.tensorboard import SummaryWriter
 
-                # What a killed training wrote after its last checkpoint comes again.
+                # A resumed training logs again what came after its last checkpoint: remove it.
                 self._writer = SummaryWriter(str(self._folder), purge_step=images_seen + 1)
             except ImportError:
-                self.say('No curves: TensorBoard is not installed (pip install tensorboard)')
+                self.say(
+                    'Curves are not written, since TensorBoard is not installed '
+                    '(pip install tensorboard)'
+                )
         return tqdm(
             desc='training', total=images, initial=images_seen, unit='image', disable=rank() > 0
         )
 
     def epoch(self, record: Mapping[str, float], images_seen: int) -> None:
-        """Keep the figures of an epoch."""
+        """Log the figures of an epoch."""
         self.say('  '.join(f'{key} {value:.4g}' for key, value in record.items()))
         with self._keeping():
             if self._writer:
@@ -70,9 +81,9 @@ class Log:
         images_seen: int,
     ) -> None:
         """
-        Keep the IoU of each class, and some images, evenly spread.
+        Log the IoU of each class, and some evenly spread images.
 
-        In a picture the ground truth is on the left, what the network says on the right.
+        Each image shows the ground truth on the left and the prediction on the right.
         """
         if not self._writer:
             return
@@ -89,16 +100,19 @@ class Log:
                 self._writer.add_image(f'sample/{index}', pair, images_seen, dataformats='HWC')
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write what has not been written yet, and close TensorBoard's files."""
         with self._keeping():
             if self._writer:
                 self._writer.close()
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        """Do without curves where they cannot be written: they are not worth the training."""
+        """Go on without TensorBoard if its files cannot be written, rather than stop training."""
         try:
             yield
         except OSError as error:
             self._writer = None
-            self.say(f'{self._folder}: no more curves: {error.strerror}. Free some space')
+            self.say(
+                f'{self._folder}: expected to write curves; found {error.strerror}. The training '
+                'goes on without them. Free some space'
+            )

@@ -41,7 +41,7 @@ from ..metrics.process_group import gathered, local_world_size, rank, summed, wo
 from ..models import build_model, SegmentationNetwork
 from ..models.cascade import EXITS
 from .config import Recipe
-from .images import Batches, held, TrainingImages, union
+from .images import Batches, in_memory, TrainingImages, union
 from .log import Log
 from .losses import class_weights, distillation_loss, label_weights, labels_of, total_loss
 from .mixture import open_mixture
@@ -50,21 +50,27 @@ from .pretrained import load_pretrained, Origin, origin_of
 from .schedule import learning_rate, make_optimizer
 
 LAST = EXITS[-1]
+"""The exit of a network that does not leave early."""
+
 TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+"""PyTorch's type for each precision of a recipe."""
+
 MAY_CHANGE = ('epochs', 'validate_every', 'pretrained', 'learning_rate', 'warm_up')
-"""Keys of a recipe that a resumed training may have otherwise."""
+"""The keys of a recipe that may be changed when a training is resumed."""
 
 Outputs = tuple[Tensor, list[Tensor]]
+"""The logits of a network's main output and of its auxiliary outputs, each (N, C, H, W)."""
 
 
 class Training:
     """
     One training, from a recipe to ``OUT/best.safetensors``.
 
-    :param out: folder of ``last.pt`` (all that resuming needs), ``best.safetensors`` and
+    :param recipe: the recipe.
+    :param out: folder for ``last.pt`` (everything that resuming needs), ``best.safetensors`` and
         ``tensorboard``.
     :param device: ``cpu``, ``cuda`` or ``cuda:N``.
-    :raises DatasetError: a file of the data set is not what it should be; all are looked at.
+    :raises DatasetError: a file of the data set cannot be used; all files are checked.
     :raises ValueError: the recipe does not fit the data, the network or the device.
     """
 
@@ -95,7 +101,7 @@ class Training:
         self.weights = weights.to(self.device)
         self.groups = None if groups is None else groups.to(self.device)
         rare = class_weights(counts, 1.0).gt(1).nonzero().flatten().tolist()
-        # A rare class may occur only among others of its group, where nobody can cut it out.
+        # A rare class that occurs only within groups of classes cannot be cut out of an image.
         having = {c: np.flatnonzero(by_image[:, c]).tolist() for c in rare}
         donors = {c: images for c, images in having.items() if images}
         augmentation = Augmentation(
@@ -112,7 +118,7 @@ class Training:
         )
         self.scored: dict[str, LabelledImages] = {}
         for split in recipe.splits[1:]:
-            self.scored[split] = held(open_dataset(recipe.dataset, recipe.root, split))
+            self.scored[split] = in_memory(open_dataset(recipe.dataset, recipe.root, split))
             class_counts(self.scored[split], progress=rank() == 0)
 
     def _build_network(self) -> None:
@@ -126,27 +132,31 @@ class Training:
         try:
             self.network: SegmentationNetwork = build_model(self.architecture)
         except TypeError as error:
-            raise ValueError(f'network: expected numbers it can have; found {error}') from error
+            raise ValueError(
+                f'network: expected arguments that {recipe.network.get("name")} takes; found '
+                f'{error}'
+            ) from error
         self.origin = Origin(Preprocessing(), {})
         if recipe.pretrained:
             self.origin = origin_of(recipe.pretrained)
-            left = load_pretrained(self.network, recipe.pretrained)
-            self.log.say(f'{recipe.pretrained}: not in it {", ".join(left) or "is nothing"}')
+            lacking = ', '.join(load_pretrained(self.network, recipe.pretrained)) or 'none'
+            self.log.say(f'{recipe.pretrained}: tensors that it lacks: {lacking}')
         if not recipe.auxiliary and recipe.network.get('exit', LAST) != LAST:
             raise ValueError(
-                f'auxiliary: expected more than 0 for a network that leaves early, as it learns '
-                f'by its exits; found {recipe.auxiliary:g} and the exit '
+                f'auxiliary: expected more than 0 for a network with an early exit, which learns '
+                f'by auxiliary losses; found {recipe.auxiliary:g} and the exit '
                 f'{recipe.network["exit"]!r}. Train without exit, and choose one afterwards'
             )
         if not recipe.auxiliary:
-            # Their outputs have no loss; processes wait for gradients of all that can learn.
+            # These outputs have no loss. Their weights must not require gradients, for which
+            # DistributedDataParallel would wait.
             for name in self.network.training_only:
                 self.network.get_submodule(name).requires_grad_(False)
         self.network.train_stride = recipe.loss_stride
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = self._load_teacher() if recipe.teacher else None
-        # Averaged before the batch norms learn of other processes: this copy only evaluates.
+        # Copy the network before its batch norms are synchronised; the copy is only evaluated.
         self.average = AveragedModel(self.network, use_buffers=True) if recipe.ema else None
         self.outputs = training_form(self.network, self.device)
         self.optimizer = make_optimizer(recipe, self.network)
@@ -164,11 +174,11 @@ class Training:
 
     def run(self) -> dict[str, Any]:
         """
-        Train to the last epoch, then score the best weights on all but the training split.
+        Train to the last epoch, and then score the best weights on all but the training split.
 
         :returns: ``miou`` (of the last split in the recipe), ``epochs``, ``images_seen`` and
-            ``checkpoint``, whose metadata holds the scores.
-        :raises ValueError: the loss is no longer a number.
+            ``checkpoint``, the path of the best weights, whose metadata holds the scores.
+        :raises ValueError: the loss is not finite.
         """
         recipe = self.recipe
         total = recipe.epochs * len(self.batches) * recipe.batch
@@ -184,8 +194,8 @@ class Training:
                     self._save()
                     self.log.epoch(record, self.images_seen)
             finally:
-                # Its processes end here. The garbage collector would close the queues first that
-                # tell them to, and then wait 5 seconds for them in vain.
+                # End the loader's processes here. The garbage collector would first close the
+                # queues that tell them to end, and then wait 5 seconds for them in vain.
                 del self.loader
         return {
             'miou': self._score_best(),
@@ -196,11 +206,11 @@ class Training:
 
     @property
     def images_seen(self) -> int:
-        """Return how many augmented images the network has been trained on."""
+        """Return the number of augmented images that the network has been trained on."""
         return self.epoch * len(self.batches) * self.recipe.batch
 
     def _train_epoch(self, bar: Any) -> dict[str, float]:
-        """Run one pass over the data; return the mean loss and how fast it went."""
+        """Run one pass over the data; return its mean loss, its duration and its speed."""
         self.batches.epoch = self.epoch
         started, waited = time.monotonic(), 0.0
         losses = []
@@ -211,15 +221,16 @@ class Training:
             waited += time.monotonic() - asked
             losses.append(self.step(images, labels, self.epoch * len(self.batches) + i))
             bar.update(self.recipe.batch)
-            if i % 20 == 0:  # reading a loss off a GPU waits for it
+            if i % 20 == 0:  # Reading a loss from a GPU waits for all its work.
                 scores = {'miou': f'{self.best:.3f}'} if self.best >= 0 else {}
                 bar.set_postfix(loss=f'{losses[-1]:.3f}', **scores)
-        # A process's loss is of its own images, over the whole batch's weight.
+        # Each process's loss is the sum over its own images, divided by the mean weight per
+        # process, so that the mean over processes is the loss of the whole batch.
         loss = float(np.mean(gathered(float(torch.stack(losses).mean()))))
         if not np.isfinite(loss):
             raise ValueError(
                 f'epoch {self.epoch + 1}: expected a finite loss; found {loss}. Lower '
-                'learning_rate, or lengthen warm_up, and --resume; last.pt is of the epoch before'
+                'learning_rate, or lengthen warm_up, and --resume from the epoch before'
             )
         seconds = time.monotonic() - started
         return {
@@ -232,11 +243,11 @@ class Training:
 
     def step(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """
-        Learn from one batch.
+        Train on one batch.
 
         :param images: uint8 RGB, (N, 3, H, W).
         :param labels: uint8 train ids, (N, H, W).
-        :param step: number of the step in the whole training, which the rate depends on.
+        :param step: number of the step in the whole training, which decides the learning rate.
         :returns: the loss.
         """
         x, y = self.to_device(images, labels)
@@ -246,20 +257,26 @@ class Training:
         return loss.detach()
 
     def to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return normalised float32 images, channels last in memory, and int64 labels."""
+        """Return a batch on the device: normalised float32 images, channels last, int64 labels."""
         x = self.origin.preprocessing.normalise(images.to(self.device, non_blocking=True).float())
         y = labels.to(self.device, non_blocking=True).long()
         return x.contiguous(memory_format=torch.channels_last), y
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return the network's outputs in training, in the recipe's precision."""
+        """Return the network's training outputs of normalised images in the recipe's precision."""
         self.network.train()
         with self._autocast():
             outputs: Outputs = self.outputs(x)
         return outputs
 
     def loss(self, outputs: Outputs, labels: Tensor, images: Tensor) -> Tensor:
-        """Return the recipe's loss of the network's outputs."""
+        """
+        Return the recipe's loss for the network's outputs.
+
+        :param outputs: the outputs for these images.
+        :param labels: int64 train ids, (N, H, W).
+        :param images: uint8 RGB, (N, 3, H, W), for the teacher.
+        """
         recipe, (main, auxiliary) = self.recipe, outputs
         if recipe.full_size_loss:
             size = (labels.shape[-2], labels.shape[-1])
@@ -286,7 +303,7 @@ class Training:
 
     @property
     def _middle(self) -> bool:
-        """Whether the main output is resized so that a pixel stands for a square's middle."""
+        """Whether a pixel of the main output stands for the middle of the square it covers."""
         recipe = self.recipe
         resized = recipe.loss_stride > 1 and not recipe.full_size_loss
         return resized and not self.network.align_corners
@@ -297,14 +314,14 @@ class Training:
         self.scaler.scale(loss).backward()
 
     def update(self, step: int) -> None:
-        """Move the weights, and their average, as the gradients say."""
+        """Update the weights by the gradients, and the moving average by the weights."""
         recipe = self.recipe
         for group in self.optimizer.param_groups:
             group['lr'] = learning_rate(recipe, step, recipe.epochs * len(self.batches))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:
-            # Early on a short average, as the weights still move fast.
+            # At first, average over few steps only, since the weights still change fast.
             decay = min(recipe.ema, (1 + step) / (10 + step))
             self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
             self.average.update_parameters(self.network)
@@ -314,7 +331,7 @@ class Training:
         return torch.autocast(self.kind, TYPES[precision], enabled=precision != 'fp32')
 
     def _validate(self) -> float:
-        """Score the current weights; keep them if no earlier ones were better."""
+        """Score the current weights, and save them if they are the best so far."""
         network: Any = self.average.module if self.average else self.network
         checkpoint = Checkpoint(
             network,
@@ -323,12 +340,12 @@ class Training:
             self.input_size,
             self.origin.preprocessing,
             {
-                **self.origin.facts,
+                **self.origin.metadata,
                 'data': self.data.name,
                 'split': ', '.join(dict.fromkeys(s.split for s in self.recipe.sources)),
-                # Weights have the terms of all data that they have seen.
-                'terms': union(self.data.terms, self.origin.facts.get('terms', '')),
-                # Files by their names alone: their folders are nobody else's business.
+                # Weights come under the terms of all data that they were trained on.
+                'terms': union(self.data.terms, self.origin.metadata.get('terms', '')),
+                # Files are recorded without their folders, which are private.
                 'recipe': {
                     **_without_folders(self.recipe),
                     'pretrained': Path(self.recipe.pretrained).name,
@@ -350,7 +367,7 @@ class Training:
         return miou
 
     def _score(self, segmenter: Segmenter, split: str) -> ConfusionMatrix:
-        """Score on a split, this process its part of the images."""
+        """Score on a split, of which each process takes a part of the images."""
         images = self.scored[split]
         part = range(rank(), len(images), world_size())
         matrix = evaluate(segmenter, read_ahead(images, part))
@@ -358,7 +375,7 @@ class Training:
         return matrix
 
     def _score_best(self) -> float:
-        """Write the scores of the stored weights beside them; return the last split's mIoU."""
+        """Score the best weights, store the scores in their file, return the last split's mIoU."""
         best = load_checkpoint(self.out / 'best.safetensors')
         best.training['miou'], best.training['iou'] = {}, {}
         segmenter = Segmenter(best, device=self.device, backend='torch')
@@ -373,7 +390,7 @@ class Training:
     def _save_best(self, checkpoint: Checkpoint) -> None:
         if rank() == 0:
             save_checkpoint(self.out / 'best.safetensors', checkpoint, torch.float16)
-        gathered(None)  # nobody reads it before it is written
+        gathered(None)  # No process may read the file before it is written.
 
     def _save(self) -> None:
         if rank() > 0:
@@ -389,7 +406,7 @@ class Training:
             'best': self.best,
             'history': self.history,
             'preprocessing': asdict(self.origin.preprocessing),
-            'facts': json.dumps(self.origin.facts),
+            'facts': json.dumps(self.origin.metadata),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -397,28 +414,28 @@ class Training:
 
     def resume(self) -> None:
         """
-        Go on from ``OUT/last.pt``, or begin where there is none yet.
+        Continue from ``OUT/last.pt``, or begin at the first epoch if there is no such file yet.
 
-        :raises CheckpointError: it is damaged, not ours, or of another recipe.
+        :raises CheckpointError: the file is damaged, of another origin, or of another recipe.
         """
         path = self.out / 'last.pt'
         if not path.exists():
-            self.log.say(f'{path}: none yet; beginning with epoch 1')
+            self.log.say(f'{path}: no such file yet; the training begins with epoch 1')
             return
         for name in ('last.pt', 'best.safetensors'):
             for leftover in self.out.glob(f'.{name}.*') if rank() == 0 else ():
-                leftover.unlink()  # a kill came while this was being written
+                leftover.unlink()  # The training was killed while it wrote this file.
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             recipe, classes = state['recipe'], state['classes']
-        except Exception as error:  # torch raises what it likes of a damaged file
+        except Exception as error:  # A damaged file makes PyTorch raise many kinds of errors.
             raise CheckpointError(
-                f'{path}: expected what a training left to resume from; found a file that is '
+                f'{path}: expected the state of a training to resume; found a file that is '
                 f'damaged or of another origin ({type(error).__name__}). Fine-tune from '
                 'best.safetensors (pretrained), or train anew into another folder'
             ) from error
         wanted = {**_without_folders(self.recipe), 'classes': self.data.labels.names}
-        # What was not yet a key when the training began was as it is by default.
+        # A key that did not exist when the training began has its default.
         had = {f.name: f.default for f in fields(Recipe)} | _without_folders(recipe)
         had['classes'] = classes
         for key, value in wanted.items():
@@ -435,14 +452,15 @@ class Training:
         self.scaler.load_state_dict(state['scaler'])
         self.epoch, self.best = state['epoch'], state['best']
         self.history = state['history']
-        # Whatever the file that it started from has become; older ones do not say.
+        # The file that the training started from may have changed since. Older last.pt files do
+        # not hold its preprocessing and metadata.
         if 'preprocessing' in state:
             preprocessing = Preprocessing(**state['preprocessing'])
             self.origin = Origin(preprocessing, json.loads(state['facts']))
 
 
 def _without_folders(recipe: Recipe | Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's keys and values, but not where its data lies."""
+    """Return a recipe's keys and values without the folders of its data."""
     values = asdict(recipe) if isinstance(recipe, Recipe) else dict(recipe)
     values['datasets'] = [
         {**each, 'root': '', 'mapping': Path(each['mapping']).name}
@@ -452,11 +470,11 @@ def _without_folders(recipe: Recipe | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begin_worker(_: int) -> None:
-    # Threads of OpenCV's do not survive the fork, and each worker has but one core.
+    # OpenCV's threads do not survive the fork, and each worker has only one core.
     cv2.setNumThreads(0)
 
 
 def _workers() -> int:
-    """Return how many processes augment images: all cores but one, shared out."""
+    """Return the number of loader processes: all cores but one, shared between trainings."""
     cores = len(os.sched_getaffinity(0))
     return max(1, min(16, (cores - 1) // local_world_size()))

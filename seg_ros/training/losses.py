@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loss: cross-entropy of the main output and of the auxiliary ones."""
+"""The training loss: cross-entropy of all outputs, Lovasz-Softmax and distillation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from ..images.labels import IGNORE
 from .parallel import batch_of_processes, full_precision, mean_of_processes
 
 OHEM_MINIMUM = 1 / 16
+"""The share of an image's pixels that always count, as its hardest ones."""
+
 LOVASZ_STRIDE = 4
+"""The stride, in pixels of the labels, at which the Lovasz-Softmax loss is computed."""
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor:
     """
-    Weigh rare classes up: (median frequency / frequency) ** power, and 0 for absent ones.
+    Return a weight for each class: (median frequency / frequency) ** power, 0 for absent classes.
 
-    :param counts: pixels by class, (C,).
+    :param counts: pixels of each class, (C,).
+    :param power: the exponent; 0 gives equal weights.
     :returns: weights, float32 (C,), 1 for the class of median frequency.
     """
     present = counts > 0
@@ -35,14 +39,17 @@ def label_weights(
     pixels: Tensor, classes: int, power: float, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """
-    Weigh classes as :func:`class_weights` does, and groups of them.
+    Return the pixels of each class, and the weights of classes and of groups of classes.
 
-    The pixels of a group are counted as its classes', in the proportions in which they occur by
-    themselves (equal ones if none does), and weigh what these would on average.
+    The pixels of a group are divided among its classes in the proportions in which these occur
+    outside groups, or equally if none does. A group's weight is the mean of its classes' weights
+    in the same proportions.
 
-    :param pixels: by id: classes, then groups, (256,).
+    :param pixels: pixels of each id, classes first and then groups, (256,).
+    :param classes: number of classes C.
+    :param power: see :func:`class_weights`.
     :param groups: see :func:`cross_entropy`.
-    :returns: pixels by class, (C,), and weights, float32 (C,) or (C + G,).
+    :returns: pixels of each class, (C,), and weights, float32 (C,) or (C + G,).
     """
     counts = pixels[:classes]
     if groups is None:
@@ -65,16 +72,16 @@ def cross_entropy(
     """
     Return the weighted mean cross-entropy over the pixels that count.
 
-    A pixel of a group of classes may be any of them: what should be large is the sum of their
+    A pixel of a group of classes may be any of them; its loss is that of the sum of their
     probabilities.
 
     :param logits: (N, C, H, W).
     :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0, not nan.
         Ids from C on are groups.
-    :param weights: of each class, and then of each group, (C,) or (C + G,).
+    :param weights: weight of each class, and then of each group, (C,) or (C + G,).
     :param ohem: see :class:`seg_ros.training.config.Recipe`; online hard example mining is
-        from Shrivastava et al., arXiv 1604.03540. Each image has hard pixels of its own.
-    :param groups: which classes each group allows, bool (G, C), if there are groups.
+        from Shrivastava et al., arXiv 1604.03540. Hard pixels are chosen in each image by itself.
+    :param groups: which classes each group allows, bool (G, C); None without groups.
     """
     logits = full_precision(logits)
     weights = weights.to(logits.dtype)
@@ -102,7 +109,7 @@ def _with_groups(logits: Tensor, labels: Tensor, weights: Tensor, groups: Tensor
         return pixels
     ids = labels[merged]
     allowed = groups[ids - classes]
-    # Not logits[mask], whose gradient takes several times as long.
+    # The gradient of logits[mask] would take several times as long.
     places = merged.flatten().nonzero().squeeze(1)
     here = logits.movedim(1, -1).flatten(0, 2).index_select(0, places)
     # -log(p / (p + q)), where p is the sum over the allowed classes, q that over the others.
@@ -112,7 +119,7 @@ def _with_groups(logits: Tensor, labels: Tensor, weights: Tensor, groups: Tensor
 
 
 def _hard_pixels(pixels: Tensor, share: Tensor, threshold: float) -> Tensor:
-    # A weight makes a class count more, not its pixels harder: compare the bare entropy.
+    # A class's weight does not make its pixels harder: compare cross-entropies without weights.
     bare = torch.where(share > 0, pixels / share.clamp(min=1e-12), pixels).flatten(1)
     count = (share > 0).flatten(1).sum(1, keepdim=True)
     minimum = (count * OHEM_MINIMUM).ceil().long().clamp(min=1)
@@ -123,15 +130,15 @@ def _hard_pixels(pixels: Tensor, share: Tensor, threshold: float) -> Tensor:
 
 def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     """
-    Return the Lovasz-Softmax loss, a smooth stand-in for 1 - mIoU of the batch.
+    Return the Lovasz-Softmax loss, a smooth substitute for 1 - mIoU of the batch.
 
     From Berman et al., arXiv 1705.08790, with the mean over the classes that occur.
 
     :param logits: (N, C, H, W).
     :param labels: int64 (N, H, W), 255 ignored. If no pixel has a label the loss is 0. Pixels
-        of a group of classes, from C on, are left out: no class's error is known there.
+        of groups of classes, from id C on, are left out, since their class is not known.
     """
-    # The batch's classes are those of all processes.
+    # The classes that occur are those in the images of all processes.
     logits, labels = batch_of_processes(full_precision(logits)), batch_of_processes(labels)
     valid = labels < logits.shape[1]
     probabilities = logits.softmax(1).movedim(1, 0)[:, valid]
@@ -140,7 +147,7 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     truth = truth[present].to(logits.dtype)
     errors, order = (truth - probabilities[present]).abs().sort(dim=1, descending=True)
     truth = truth.gather(1, order)
-    # Intersection and union if the 1, 2, ... worst pixels of a class were wrong and no other.
+    # Intersection and union of a class if only its 1, 2, ... worst pixels were wrong.
     total = truth.sum(1, keepdim=True)
     intersection = total - truth.cumsum(1)
     union = total + (1 - truth).cumsum(1)
@@ -156,9 +163,9 @@ def distillation_loss(logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor
     Pixel-wise distillation as in Liu et al., arXiv 1903.04197, section 3.1.
 
     :param logits: (N, C, H, W).
-    :param teacher: logits of the teacher, of the same shape.
-    :param labels: int64 (N, H, W); ignored pixels, which a crop's border is, teach nothing. Of a
-        group of classes the teacher may know more than the label does.
+    :param teacher: logits of the teacher, (N, C, H, W).
+    :param labels: int64 (N, H, W). Ignored pixels, such as a crop's border, do not count. Pixels
+        of groups of classes do, since the teacher may tell the classes of a group apart.
     """
     divergence = F.kl_div(
         full_precision(logits).log_softmax(1),
@@ -182,15 +189,20 @@ def total_loss(
     middle: bool = False,
 ) -> Tensor:
     """
-    Return the main loss plus the auxiliary ones, each at its own output's size.
+    Return the sum of the main loss and the auxiliary losses, each at the size of its own output.
 
-    An output meets labels taken at every stride-th pixel, as cascade label guidance does
-    (arXiv 1704.08545, section 3.4): a fraction of the memory and time of upsampling it.
+    An output is compared with labels taken at every stride-th pixel, as in cascade label guidance
+    (arXiv 1704.08545, section 3.4). This takes a fraction of the memory and time of upsampling it.
 
-    :param auxiliary_weights: of each auxiliary loss; an output whose weight is 0 has none.
+    :param main: logits of the main output, (N, C, H, W).
+    :param auxiliary: logits of each auxiliary output, of any size.
+    :param labels: int64 train ids, (N, H, W).
+    :param weights: see :func:`cross_entropy`.
+    :param auxiliary_weights: weight of each auxiliary loss; a loss of weight 0 is not computed.
+    :param ohem: see :func:`cross_entropy`.
     :param lovasz: weight of the main output's Lovasz-Softmax loss, taken at 1/4 of the size.
     :param groups: see :func:`cross_entropy`.
-    :param middle: of the main output, see :func:`labels_of`.
+    :param middle: for the main output, see :func:`labels_of`.
     """
     here = labels_of(main, labels, middle)
     loss = cross_entropy(main, here, weights, ohem, groups)
@@ -210,13 +222,15 @@ def total_loss(
 
 def labels_of(logits: Tensor, labels: Tensor, middle: bool = False) -> Tensor:
     """
-    Return the labels of each pixel of the logits: every stride-th one.
+    Return the label of each pixel of the logits, which is every stride-th label.
 
-    :param middle: whether a pixel of the logits stands for the middle of what it covers, as
-        resizing without aligned corners has it, and not for its first pixel, as strided
-        convolutions and aligned corners do.
+    :param logits: (N, C, H, W).
+    :param labels: labels of a larger size.
+    :param middle: whether a pixel of the logits stands for the middle of the square it covers,
+        as after resizing without aligned corners, or for the square's first pixel, as after
+        strided convolutions or with aligned corners.
     """
-    # A power of two; where it does not divide the size, the map's last pixel sees less.
+    # Strides are powers of two. If one does not divide the size, the last pixel covers less.
     stride = 2 ** math.ceil(math.log2(labels.shape[-1] / logits.shape[-1]))
     if not middle:
         return labels[:, ::stride, ::stride]

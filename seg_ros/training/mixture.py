@@ -13,15 +13,16 @@ from ..datasets.catalog import open_dataset, SampleDrives
 from ..datasets.dataset import DatasetError, LabelledImages
 from ..datasets.mappings import find_allowed, Mapped, MAPPINGS, MergedLabels
 from .config import Recipe
-from .images import held, Joined
+from .images import in_memory, Joined
 
 
 @dataclass(frozen=True)
 class Mixture:
     """
-    Images to train on.
+    The images to train on.
 
-    :param images: of all sets, one after the other; ids from the number of classes on are groups.
+    :param images: the images of all sets, one set after the other. In their labels, ids from the
+        number of classes on are groups of classes.
     :param sets: (number of images, weight) of each set.
     :param groups: which classes each group allows, bool (G, C); None without groups.
     """
@@ -32,9 +33,9 @@ class Mixture:
 
     def pixels(self, by_image: NDArray[np.int32]) -> NDArray[np.float64]:
         """
-        Return how many pixels of each id an epoch shows, (256,).
+        Return the number of pixels of each id in an epoch, (256,).
 
-        :param by_image: pixels by id in each image, (N, 256).
+        :param by_image: pixels of each id in each image, (N, 256).
         """
         parts = np.split(by_image, np.cumsum([images for images, _ in self.sets])[:-1])
         shown = [w * part.sum(0, dtype=np.int64) for part, (_, w) in zip(parts, self.sets)]
@@ -43,11 +44,11 @@ class Mixture:
 
 def open_mixture(recipe: Recipe) -> Mixture:
     """
-    Open what a recipe trains on.
+    Open the images that a recipe trains on.
 
     :raises DatasetError: a data set cannot be opened, or its classes are not the recipe's and no
         mapping fits.
-    :raises ValueError: the recipe's drives have other classes.
+    :raises ValueError: the sample drives' classes are not the recipe's.
     """
     opened = [open_dataset(each.dataset, each.root, each.split) for each in recipe.sources]
     labels = opened[0].labels
@@ -63,8 +64,8 @@ def open_mixture(recipe: Recipe) -> Mixture:
                 raise DatasetError(
                     f'{images.name}: expected the classes of {recipe.dataset} '
                     f'({", ".join(labels.names)}), or a mapping to them; found '
-                    f'{", ".join(other)}. Name as its mapping one of {", ".join(MAPPINGS)}, or a '
-                    'YAML file'
+                    f'{", ".join(other)}. Set its mapping to one of {", ".join(MAPPINGS)}, or to '
+                    'a YAML file'
                 )
             images = Mapped(images, labels, merged.ids(allowed))
         sets.append(images)
@@ -76,4 +77,4 @@ def open_mixture(recipe: Recipe) -> Mixture:
         weights.append(1.0)
     together = Joined(*sets) if len(sets) > 1 else sets[0]
     groups = merged.allowed() if merged.groups else None
-    return Mixture(held(together), [(len(s), w) for s, w in zip(sets, weights)], groups)
+    return Mixture(in_memory(together), [(len(s), w) for s, w in zip(sets, weights)], groups)

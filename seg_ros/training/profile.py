@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time of a training goes: into loading, or into which part of a step."""
+"""Profiling of a training: the time for loading images, and for each part of a step."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .loop import Training
 
 T = TypeVar('T')
 WARM_UP = 3
+"""The number of steps before the first one that is timed."""
 
 
 def profile(training: Training, steps: int) -> dict[str, Any]:
     """
-    Time a training's parts. The weights change; nothing is saved.
+    Time the parts of a training. This changes its weights, but saves nothing.
 
-    :param steps: how many steps to time each way.
-    :returns: ``images_per_second`` of ``loading`` (augmented batches that nobody learns from),
-        of ``learning`` (one batch over and over) and of ``both`` (a training as it runs), and
-        ``milliseconds`` of each part of a step.
+    :param steps: number of steps in each measurement.
+    :returns: ``images_per_second`` of ``loading`` (augmented batches without training), of
+        ``learning`` (training on one batch again and again) and of ``both`` (a normal training),
+        and ``milliseconds`` of each part of a step.
     """
     batches = _Endless(training)
     images, labels = next(batches)
@@ -63,7 +64,7 @@ class _Endless:
 
 
 def _parts(training: Training, images: Tensor, labels: Tensor, steps: int) -> dict[str, float]:
-    """Return the milliseconds of each part of a step, each waited for."""
+    """Return the milliseconds of each part of a step, each timed until the device has done it."""
     seconds: dict[str, float] = {}
 
     def timed(name: str, part: Callable[..., T], *arguments: object) -> T:
@@ -86,7 +87,7 @@ def _seconds(
     training: Training, batches: _Endless, part: Callable[[], object], times: int
 ) -> float:
     for _ in range(training.loader.num_workers * (training.loader.prefetch_factor or 0)):
-        next(batches)  # what lies ready took its time before
+        next(batches)  # Discard batches that were loaded before the measurement.
     _wait(training)
     started = time.perf_counter()
     for _ in range(times):

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the weights move: the optimizer, and its rate step by step."""
+"""The optimizer, and its learning rate at each step."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import nn
 from .config import Recipe
 
 MOMENTUM = 0.9
+"""The momentum of SGD."""
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then polynomial decay to 0."""
+    """Return the learning rate of a step: a linear warm-up, then a polynomial decay to 0."""
     warm_up = max(1, round(recipe.warm_up * steps))
     rise = min(1.0, (step + 1) / warm_up)
     fall = 1 - max(0, step - warm_up) / max(1, steps - warm_up)
@@ -21,7 +22,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; biases and batch norms do not decay."""
+    """Return the recipe's optimizer, without weight decay for biases and batch norms."""
     parameters = list(network.parameters())
     fused = parameters[0].is_cuda
     groups = [

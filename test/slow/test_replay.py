@@ -30,7 +30,6 @@ from small_replays import (
 from seg_ros.__main__ import main
 from seg_ros.bags.writer import BagWriter
 from seg_ros.datasets.camvid import camvid
-from seg_ros.datasets.catalog import label_ids
 from seg_ros.datasets.synthetic.sample_drive import SampleDrive
 from seg_ros.inference.segmenter import Segmenter
 from seg_ros.replay.drive_outputs import OutputChoice
@@ -123,7 +122,7 @@ class Killer:
 
 def test_a_killed_process_costs_its_drive_alone(fleet, segmenter, frames):
     settings = ReplaySettings(
-        [], [], label_ids('camvid', segmenter.labels), OutputChoice(None, None, segmenter.labels),
+        [], [], 'camvid', OutputChoice(None, None, segmenter.labels),
         progress=False,
     )  # fmt: skip
     jobs = [
@@ -143,7 +142,7 @@ def test_ctrl_c_ends_all_and_leaves_nothing(jobs, tmp_path):
     for name in ('monday', 'tuesday', 'wednesday'):
         long = [(10**9 + i * 10**8, *drive[i % 4]) for i in range(400)]
         write_bag(tmp_path / 'fleet' / name, 'mcap', long)
-    command = ['replay', tmp_path / 'fleet', '--out', tmp_path / 'out', '--jobs', jobs, *SMALL]
+    command = ['replay', *SMALL, tmp_path / 'fleet', '--out', tmp_path / 'out', '--jobs', jobs]
     process = subprocess.Popen(
         [sys.executable, '-m', 'seg_ros', *command],
         stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],

@@ -99,7 +99,7 @@ def test_a_study_leaves_figures_table_and_plot(widths: Path) -> None:
     page = (widths / 'semantic_width.md').read_text()
     assert page == as_page(found)
     assert f'| 1/4 | {quarter["miou"]:.3f} | 0.697 | 16.0 | 2.31 |' in page
-    assert 'Each was trained once' in page
+    assert 'Each row was trained once' in page
     texts = ''.join(ET.parse(widths / 'semantic_width.svg').getroot().itertext())
     assert all(word in texts for word in ('1/16', 'mIoU', 'paper, Cityscapes val'))
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of an image's look, each against what its definition says, computed otherwise."""
+"""Changes of an image's appearance, compared with their definitions, computed otherwise."""
 
 import colorsys
 from dataclasses import fields
@@ -30,7 +30,7 @@ STRONG = {
 
 
 def street(height=96, width=128):
-    """Return a picture of smooth colours, none of which is black or white."""
+    """Return an image of smooth colours, none of which is black or white."""
     small = np.random.default_rng(0).integers(40, 216, (6, 8, 3), dtype=np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -52,7 +52,7 @@ def test_by_default_nothing_changes():
 
 @pytest.mark.parametrize('name', STRONG)
 def test_each_change_alone(name):
-    """It changes images, as often as it should, stays an image, and depends on the seed alone."""
+    """A change happens at its rate, results in an image, and depends on the seed alone."""
     change, image = Appearance(**{name: STRONG[name]}), street()
     results = [change(image, rng(seed)) for seed in range(200)]
     assert all(r.dtype == np.uint8 and r.shape == image.shape for r in results)
@@ -60,17 +60,17 @@ def test_each_change_alone(name):
     changed = np.mean([(r != image).any() for r in results])
     if name in ('jitter', 'hue', 'gamma', 'gain'):
         assert changed > 0.9
-    else:  # a binomial of 200: four standard deviations
+    else:  # within four standard deviations of a binomial distribution of 200
         assert abs(changed - RATE) < 0.13
     np.testing.assert_array_equal(image, street(), 'the original was changed')
 
 
 def test_a_change_that_is_off_leaves_the_others_as_they_are():
-    """Random numbers are drawn for what is on alone, so a recipe's images stay the same."""
+    """Changes that are off draw no random numbers, so that a recipe's images stay the same."""
     image = street()
     alone = Appearance(jitter=0.4)
     for seed in range(5):
-        # What comes before it in the order is off; what comes after cannot matter to it.
+        # Changes before it in the order are off; those after it cannot affect it.
         after = rng(seed)
         alone(image, after)
         assert after.random() == pytest.approx(_after_three(seed))
@@ -90,7 +90,7 @@ def test_jitter_as_arithmetic_on_each_pixel():
     x = np.clip((image * brightness - middle) * contrast + middle, 0, 255)
     grey = (x @ [0.299, 0.587, 0.114])[..., None]
     expected = np.clip(grey + saturation * (x - grey), 0, 255)
-    assert np.abs(found - expected).max() <= 2.5  # three roundings
+    assert np.abs(found - expected).max() <= 2.5  # the error of three roundings
 
 
 def test_gamma_and_gain_as_arithmetic_on_each_pixel():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seg_ros import __main__ as command_line
-from seg_ros import tools
+from seg_ros import commands
 from seg_ros.commands._result import plain
 
 COMMAND = '''"""Do what a test wants.
@@ -43,12 +43,12 @@ def run(args):
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """Add a verb `try_out`, and one that cannot even be imported."""
-    folder = tmp_path / 'tools'
+    folder = tmp_path / 'commands'
     folder.mkdir()
     (folder / 'try_out.py').write_text(COMMAND)
     (folder / 'broken.py').write_text('"""Break when imported."""\nraise SystemError\n')
     (folder / '_shared.py').write_text('"""No verb."""\n')
-    monkeypatch.setattr(tools, '__path__', [str(folder)])
+    monkeypatch.setattr(commands, '__path__', [str(folder)])
     yield
     for name in ('try_out', 'broken'):
         sys.modules.pop(f'seg_ros.commands.{name}', None)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results against each other: the regression gate, and `compare`."""
+"""Comparison of results: the regression gate of `replay`, and the command `compare`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Filter pruning: which channels stay, that nothing else changes, what cannot be pruned."""
+"""Filter pruning: which channels stay, that nothing else changes, and what is refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def checkpoint_of(network: SegmentationNetwork, spec: dict[str, Any]) -> Checkpo
 
 
 def lively(name: str) -> Checkpoint:
-    """Make a network of float64 in which every layer matters, and every channel differs."""
+    """Return a float64 network in which every layer affects the result and channels differ."""
     torch.manual_seed(3)
     spec = {**WIDE[name], 'num_classes': CLASSES}
     network = build_model(spec)
@@ -89,9 +89,9 @@ def outputs(network: SegmentationNetwork, images: Tensor) -> list[Tensor]:
 
 def silence(checkpoint: Checkpoint, smaller: SegmentationNetwork) -> dict[tuple[str, int], Tensor]:
     """
-    Let channels at random give zeros, as many as are to go.
+    Set the weights of random channels to zero, as many as pruning removes.
 
-    :returns: of each dimension of each tensor the indices that are left.
+    :returns: the indices that stay along each dimension of each tensor.
     """
     network, shapes = checkpoint.network, smaller.state_dict()
     tensors, channels = network.state_dict(), Channels(network)
@@ -112,7 +112,7 @@ def silence(checkpoint: Checkpoint, smaller: SegmentationNetwork) -> dict[tuple[
     for (name, dimension), along in channels.axes.items():
         gone = torch.tensor([channels.together(channel) in silent for channel in along])
         left[name, dimension] = (~gone).nonzero().flatten()
-        # Filters and their biases, and what scales and shifts them; no columns of later filters.
+        # Zero filters, their biases and norms, but no columns of later filters.
         if dimension == 0 and name.endswith(('.weight', '.bias')):
             tensors[name][gone] = 0
     return left
@@ -143,9 +143,9 @@ def test_channels_that_give_nothing_go_and_the_logits_stay(
 
 class Tiny(SegmentationNetwork):
     """
-    Two convolutions that are summed, a depthwise one that makes two of each, and a lone one.
+    Two convolutions that are summed, a depthwise one with two filters per channel, a lone one.
 
-    :param width: channels of the sum are four times as many, those of the lone one three times.
+    :param width: factor of the widths: 4 channels of the sum, 3 of the lone convolution.
     """
 
     auxiliary_weights = ()
@@ -163,7 +163,8 @@ class Tiny(SegmentationNetwork):
     def coarse_logits(self, images: Tensor) -> Tensor:
         x = self.first(images)
         x = torch.relu_(x + self.second(x))
-        x = torch.cat([x, x[:, :, :1]], dim=2)[:, :, 1:]  # beside each other, no more channels
+        # Concatenate along rows, which changes no channels.
+        x = torch.cat([x, x[:, :, :1]], dim=2)[:, :, 1:]
         lone = self.lone(torch.cat([self.twice(x), images], 1))
         return self.head(torch.cat((lone.sigmoid(), x), -3))
 
@@ -198,7 +199,7 @@ def test_the_filters_of_largest_norm_stay() -> None:
         twice=[0, 0, 1, 1, 2, 2, 1, 1],
         lone=[1, 3, 2],
     )
-    # Its one weight would win by any other norm.
+    # By any other norm, its one large weight would win.
     wide.network.lone.weight.data[0] = 0
     wide.network.lone.weight.data[0, 4] = -1.9
     narrow = prune(wide, {**wide.architecture, 'width': 0.5})
@@ -230,7 +231,7 @@ def test_of_equal_filters_the_first_stay() -> None:
 
 
 def channels_kept(name: str, keep: float) -> dict[str, list[int]]:
-    """Prune a network whose norms' means are their channels' numbers; return those that stay."""
+    """Prune a network whose norms' means are the channels' numbers; return those that stay."""
     torch.manual_seed(5)
     spec = {**WIDE[name], 'num_classes': CLASSES}
     network = build_model(spec)
@@ -263,7 +264,7 @@ def test_what_is_added_keeps_the_same_channels(name: str, stages: list[str]) -> 
         first, *others = (kept[end] for end in ends)
         assert all(other == first for other in others)
         assert first != list(range(len(first))), 'not merely the first ones'
-    # Within a block each choice is its own.
+    # Inside a block, channels are chosen independently of other blocks.
     inside = [tuple(kept[norm]) for norm in kept if norm.endswith(('.reduce.1', '.conv.1'))]
     assert len(set(inside)) > len(inside) // 2
 
@@ -276,7 +277,7 @@ def test_a_wide_depthwise_convolution_keeps_all_six_of_a_channel() -> None:
         inner = kept[f'{layer}.body.0.1']
         sixfold = [6 * channel + i for channel in inner for i in range(6)]
         assert kept[f'{layer}.body.1.1'] == sixfold
-        if f'{layer}.shortcut.0.1' in kept:  # halves the size
+        if f'{layer}.shortcut.0.1' in kept:  # this block halves the size
             assert kept[f'{layer}.body.2.1'] == sixfold
             assert kept[f'{layer}.shortcut.1.1'] == kept[f'{layer}.body.3.1']
         else:
@@ -308,7 +309,7 @@ def test_cost_is_that_of_the_smaller_network(
 
 
 def multiply_adds(network: SegmentationNetwork, size: tuple[int, int]) -> dict[str, int]:
-    """Count each convolution that runs, from the shape of its output."""
+    """Count the multiply-adds of each convolution that runs, from its output's shape."""
     found = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -343,7 +344,7 @@ def test_cost_falls_as_the_widths_say() -> None:
         share = 0.75 if name in ends else 0.75**2 if inside else 1
         assert after[name] == share * macs, name
     assert len(before) == 64, 'as many as the official list has'
-    # And of its head alone, BiSeNetV2's cost falls by half of the head's.
+    # If only the head is pruned, BiSeNetV2's cost falls by half of the head's.
     spec = {**WIDE['bisenetv2'], 'num_classes': CLASSES}
     wide = checkpoint_of(build_model(spec), spec)
     costs = [
@@ -376,7 +377,7 @@ def test_widths_are_rounded_as_the_network_rounds_them() -> None:
 
 
 def test_a_quarter_of_icnet_projects_as_the_whole_does() -> None:
-    """Its first block then gives as many channels as it takes."""
+    """With this width, the first block has as many output channels as input channels."""
     spec = {'name': 'icnet', 'width': 0.5, 'num_classes': CLASSES}
     pruned = prune(checkpoint_of(build_model(spec), spec), {**spec, 'width': 0.25})
     assert pruned.network.state_dict()['trunk.4.0.shortcut.0.weight'].shape == (64, 64, 1, 1)
@@ -406,7 +407,7 @@ def test_what_pruning_cannot_make_is_named(
 
 
 class Mixed(Tiny):
-    """Has channels that share what there is among them, so that each depends on all."""
+    """Has a softmax over channels, so that each channel depends on all."""
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         x = self.second(self.first(images))
@@ -415,7 +416,7 @@ class Mixed(Tiny):
 
 
 class Grouped(Tiny):
-    """Has a convolution of two groups, each of several channels."""
+    """Has a convolution with two groups of several channels each."""
 
     def __init__(self, num_classes: int, width: float = 1) -> None:
         super().__init__(num_classes, width)
@@ -423,7 +424,7 @@ class Grouped(Tiny):
 
 
 class Flat(Tiny):
-    """Loses its channels."""
+    """Flattens its channels, which can then no longer be traced."""
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         return self.first(images).flatten(1)
@@ -434,7 +435,7 @@ class Flat(Tiny):
     [
         (Mixed, 'cannot be followed'),
         (Grouped, 'second.weight: expected 1 group to prune, or as many as channels; found 2'),
-        (Flat, 'expected each channel of flatten to come of one to prune'),
+        (Flat, 'expected each channel of flatten to depend on one channel, to prune it'),
     ],
     ids=lambda value: getattr(value, '__name__', ''),
 )
@@ -493,7 +494,7 @@ def test_a_compression_that_cannot_be_says_why(
         given = given._replace(root=dataset_layouts.write_camvid32(tmp_path / 'camvid32'))
     try:
         code = main(arguments(given, out, *more))
-    except SystemExit as stop:  # argparse's own way
+    except SystemExit as stop:  # argparse's way to report errors
         code = stop.code
     assert code == 2
     assert re.search(message, capsys.readouterr().err)

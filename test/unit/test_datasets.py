@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets: every layout read to the value, every mistake in one named."""
+"""Data sets: every layout is read exactly, and every mistake in one is named."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from seg_ros.images.labels import (
 
 
 def check_ids(dataset: Dataset, expected: dict[int, int], length: int) -> None:
-    """Hold images and train ids against the files, value by value."""
+    """Compare images and train ids with the files, value by value."""
     assert len(dataset) == length
     seen: set[int] = set()
     for i, (image_path, label_path) in enumerate(dataset.pairs):
@@ -64,7 +64,7 @@ def check_ids(dataset: Dataset, expected: dict[int, int], length: int) -> None:
         np.testing.assert_array_equal(image, read_image(image_path))
         assert image.shape == (*labels.shape, 3)
         assert labels.dtype == np.uint8
-        # Each pixel, in plain Python.
+        # Compare each pixel in plain Python.
         assert labels.ravel().tolist() == [expected[id_] for id_ in raw.ravel().tolist()]
         assert dataset.source(i) == str(image_path)
         seen |= set(raw.ravel().tolist())
@@ -125,7 +125,7 @@ def test_the_public_test_split_of_cityscapes_is_void(cityscapes_root: Path) -> N
 def test_cityscapes_with_parts_missing(tmp_path: Path) -> None:
     write_cityscapes(tmp_path, ('train',), images=3)
     labels = tmp_path / 'gtFine/train/zurich/zurich_000001_000019_gtFine_labelIds.png'
-    # What else lies beside it is no substitute.
+    # Other files beside it are no substitute.
     labels.rename(labels.with_name(labels.name.replace('labelIds', 'labelTrainIds')))
     with pytest.raises(DatasetError, match=r'zurich_000001_000019_gtFine_labelIds\.png: expected'):
         cityscapes(tmp_path, 'train')
@@ -163,7 +163,7 @@ def test_train_ids_are_not_label_ids(tmp_path: Path) -> None:
     write_image(path, train_ids)
     with pytest.raises(DatasetError, match=r'labelIds\.png: .*found train ids.*labelTrainIds'):
         dataset[0]
-    # But a licence plate stored as 255 in a street, or nothing but void, is none.
+    # A licence plate stored as 255 in a street, or an image of void alone, is no mistake.
     for labels in (np.array([[255, 26, 7]], np.uint8), np.full((1, 3), 255, np.uint8)):
         write_image(path, labels)
         write_image(dataset.pairs[0][0], np.zeros((1, 3, 3), np.uint8))
@@ -199,7 +199,7 @@ def test_camvid_of_relative_paths_and_jpeg(camvid_root: Path, tmp_path: Path) ->
     (tmp_path / 'test.txt').write_text('\n'.join(lines))
     dataset = camvid(tmp_path, 'test')
     check_ids(dataset, IDS, 4)
-    # The list's order stays.
+    # The order of the list is kept.
     assert [path.stem for path, _ in dataset.pairs] == ['00003', '00002', '00001', '00000']
 
 
@@ -267,7 +267,7 @@ def camvid32_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_camvid32(tmp_path_factory.mktemp('camvid32'))
 
 
-# Written down apart from the package: the colours of the original that make each of the 11.
+# The original colours that make each of the 11 classes, written down apart from the package.
 COLOURS_BY_HAND = {
     255: [(0, 0, 0)],
     0: [(128, 128, 128)],
@@ -285,7 +285,7 @@ COLOURS_BY_HAND = {
 
 
 def check_colours(dataset: Dataset, expected: dict[tuple[int, ...], int]) -> None:
-    """Hold train ids against the colours in the files, pixel by pixel."""
+    """Compare train ids with the colours in the files, pixel by pixel."""
     seen = set()
     for i, (_, label_path) in enumerate(dataset.pairs):
         colours = [tuple(colour) for colour in read_image(label_path).reshape(-1, 3).tolist()]
@@ -303,7 +303,7 @@ def test_the_original_camvid_is_read_in_11_classes(camvid32_root: Path) -> None:
     expected = {colour: i for i, colours in COLOURS_BY_HAND.items() for colour in colours}
     assert len(expected) == 32
     check_colours(dataset, expected)
-    # Every class but Void is in one group, and each group has the class it is coloured as.
+    # Every class except Void is in one group, and each group contains the class of its colour.
     assert sorted(n for names in GROUPS.values() for n in names) == sorted(CAMVID32.names)
     assert tuple(GROUPS) == CAMVID.names
     for names, colour in zip(GROUPS.values(), CAMVID.palette):
@@ -317,7 +317,7 @@ def test_the_original_camvid_is_read_in_32_classes(camvid32_root: Path) -> None:
     names = {(128, 128, 128): 'Sky', (64, 192, 128): 'ParkingBlock', (128, 128, 64): 'Misc_Text'}
     train_ids = {colour: CAMVID32.names.index(name) for colour, name in names.items()}
     check_colours(dataset, {**train_ids, (0, 0, 0): 255})
-    # The same in the layout of lists, where its files are seen to be colours.
+    # The same in the layout of lists, where label files are recognised as colours.
     lines = [' '.join(str(f.relative_to(camvid32_root)) for f in pair) for pair in dataset.pairs]
     (camvid32_root / 'listed.txt').write_text('\n'.join(lines))
     listed = camvid32(camvid32_root, 'listed')
@@ -557,7 +557,7 @@ def test_data_sets_by_name(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert images.source(0) != images.source(1)
     with pytest.raises(IndexError):
         images[len(images)]
-    # Workers that do not fork get a copy.
+    # Loader processes that are not forked get a copy.
     copy = pickle.loads(pickle.dumps(images))
     np.testing.assert_array_equal(copy[0][1], images[0][1])
     with pytest.raises(DatasetError, match='nowhere'):
@@ -601,7 +601,7 @@ def test_classes_are_counted(cityscapes_root: Path) -> None:
     assert counts.sum(0).tolist() == expected
     for i in (0, 5):
         assert counts[i].tolist() == np.bincount(dataset[i][1].ravel(), minlength=256).tolist()
-    # What the generated set leaves out.
+    # Cases that the generated data set does not have.
     assert {12, 31}.isdisjoint(CITYSCAPES_IDS)
     assert expected[TRAIN_IDS[12]] == expected[TRAIN_IDS[31]] == 0
 
@@ -669,7 +669,9 @@ def test_the_documentation_is_right(tmp_path: Path) -> None:
     assert labels.names == ('road', 'grass', 'crate')
     assert ids == {0: 255, 1: 0, 2: 1, 10: 2}
     assert re.findall(r'^\| `(\w+)`', text, re.MULTILINE) == [*sorted(DATASETS)]
-    seeds = re.search(r'seeds (\d) to (\d), `val` (\d) and (\d), `test` (\d) and (\d)', text)
+    seeds = re.search(
+        r'seeds (\d) to (\d), `val` those of (\d) and (\d), `test` those of (\d) and (\d)', text
+    )
     assert seeds
     first, last, *others = map(int, seeds.groups())
     assert [*range(first, last + 1), *others] == [s for split in DRIVES.values() for s in split]

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deadlines: which depth a frame gets, that each is the network it says, and their figures."""
+"""Deadlines: the choice of operating points, their networks, and the deadline benchmark."""
 
 from itertools import pairwise
 
@@ -37,13 +37,13 @@ PERIOD = 0.1
 
 @pytest.fixture
 def timed_briefly(monkeypatch):
-    """Operating points are timed once each: what they take is not asked here."""
+    """Time each operating point only once, as these tests do not depend on the times."""
     monkeypatch.setattr(deadline_module, 'ROUNDS', 1)
     monkeypatch.setattr(deadline_module, 'ROUNDS_SECONDS', 0.0)
 
 
 def scheduler_of(seconds=SECONDS) -> Scheduler:
-    """Return a scheduler that is told how long its frames took."""
+    """Return a scheduler of operating points with these times, which have no networks."""
     return Scheduler([OperatingPoint(name, None, each) for name, each in seconds.items()])
 
 
@@ -54,13 +54,14 @@ def drive(scheduler, deadline, load, *, noise=0.0, frames=600, period=PERIOD, se
     """
     Simulate a camera and a worker that takes the newest frame.
 
-    :param load: by how much what time makes a point slower: called with seconds and its name.
-    :returns: of each frame answered its time, age and point; frames sent.
+    :param load: a function of the time in seconds and a point's name that returns the factor by
+        which the point is slower then.
+    :returns: time, age and operating point of each frame that was segmented; the frames sent.
     """
     random = np.random.default_rng(seed)
     answered, free, frame = [], 0.0, 0
     while frame < frames:
-        frame = max(frame, int(free / period + 1e-9))  # what came before was replaced
+        frame = max(frame, int(free / period + 1e-9))  # older frames were replaced by newer ones
         published = frame * period
         start = max(published, free)
         point = scheduler.choose(deadline - (start - published))
@@ -79,7 +80,7 @@ def inside(answered, sent, deadline):
 
 
 def fourfold(time, name):
-    """Slow down four times, every other five seconds."""
+    """Return a load that makes all points four times slower in every second five seconds."""
     return 4.0 if time % 10 >= 5 else 1.0
 
 
@@ -92,7 +93,7 @@ def test_frames_are_in_time_under_a_load_that_a_fixed_depth_cannot_follow(noise,
     answered, sent = drive(scheduler_of(), deadline, fourfold, noise=noise, seed=seed)
     assert at_full_depth < 0.55
     assert inside(answered, sent, deadline) >= 0.95
-    # And as deep as time allows: from a second after the load is gone.
+    # Without load, after the first second, nearly all frames get the most accurate point.
     unloaded = [name for time, _, name in answered if 1 <= time % 10 < 5]
     assert unloaded.count('640x480') / len(unloaded) > 0.98
     assert {name for *_, name in answered} >= {'640x480', '320x256'}
@@ -101,7 +102,7 @@ def test_frames_are_in_time_under_a_load_that_a_fixed_depth_cannot_follow(noise,
 def test_a_load_is_followed_at_once_and_left_within_a_few_frames():
     answered, _ = drive(scheduler_of(), 0.1, fourfold, frames=100)
     names = [name for *_, name in answered]
-    # One frame meets the load unprepared, and takes so long that the next is replaced.
+    # One frame is late, as the load is new, and takes so long that the next frame is replaced.
     late = [round(time / PERIOD) for time, age, _ in answered if age > 0.1]
     assert late[0] == 50 and len(late) <= 2
     assert set(names[:50]) == {'640x480'} and names[51] == '320x256'
@@ -111,7 +112,7 @@ def test_a_load_is_followed_at_once_and_left_within_a_few_frames():
 
 
 def test_a_load_that_short_frames_do_not_feel_costs_one_frame_in_twenty():
-    """As where a container may use so many milliseconds of processor at a time."""
+    """A container with a limit on processor time in each period has such a load."""
 
     def load(time, name):
         return 4.0 if name == '640x480' else 1.0
@@ -124,7 +125,7 @@ def test_a_load_that_short_frames_do_not_feel_costs_one_frame_in_twenty():
 
 @pytest.mark.parametrize('measured', [(1.5, 1, 1), (1, 1.6, 1), (1, 1, 1.6), (4, 4, 4), (3, 5, 5)])
 def test_a_start_that_was_disturbed_is_made_up_for(measured):
-    """Each point seemed to take so many times what it takes."""
+    """Each point's time was measured too long at the start, by the factors given."""
     seconds = {name: times * SECONDS[name] for name, times in zip(SECONDS, measured)}
     answered, sent = drive(scheduler_of(seconds), 0.1, fourfold, noise=0.05)
     assert inside(answered, sent, 0.1) >= 0.95
@@ -133,7 +134,7 @@ def test_a_start_that_was_disturbed_is_made_up_for(measured):
 
 
 def test_what_is_around_the_network_does_not_keep_it_shallow():
-    """Six milliseconds are much of the cheapest operating point, and little of the deepest."""
+    """Six milliseconds are much of the fastest point's time, and little of the most accurate's."""
 
     def load(time, name):
         return fourfold(time, name) + 0.006 / SECONDS[name]
@@ -149,13 +150,14 @@ def test_the_deepest_that_fits_is_chosen_and_always_one():
     assert chosen == {
         float('inf'): '640x480', 1: '640x480', 0.05: '640x480', 0.04: '480x352', 0.02: '320x256'
     }  # fmt: skip
-    # Where nothing fits it is the last, though at the start it seemed no cheaper.
+    # If no point is fast enough the last is chosen, even if it was measured no faster at the
+    # start.
     assert [scheduler.choose(left).name for left in (0.001, 0, -3)] == ['320x256'] * 3
     disturbed = scheduler_of({'deep': 0.03, 'middle': 0.01, 'last': 0.01})
     assert disturbed.choose(0.001).name == 'last'
 
 
-def test_a_rung_alone_needs_no_time():
+def test_a_single_operating_point_needs_no_time():
     scheduler = Scheduler([OperatingPoint('only', None)])
     for seconds in (0.0, 5.0, 0.001):
         assert scheduler.choose(-1).name == 'only'
@@ -171,11 +173,11 @@ def test_shares_are_of_the_frames_answered_lately():
     assert scheduler.shares() == {'640x480': 0.75, '480x352': 0.25, '320x256': 0}
 
 
-# What an operating point is
+# The networks of operating points
 
 
 @pytest.mark.parametrize('own', EXITS)
-def test_rungs_of_icnet_are_its_exits(own):
+def test_operating_points_of_icnet_are_its_exits(own):
     segmenter = small_segmenter(exit=own)
     said = []
     scheduler = make_scheduler(segmenter, [(48, 64), (30, 40)], said.append)
@@ -194,7 +196,7 @@ def test_rungs_of_icnet_are_its_exits(own):
     assert all((a != b).any() for a, b in pairwise(masks))
 
 
-def test_rungs_of_other_networks_are_input_sizes():
+def test_operating_points_of_other_networks_are_input_sizes():
     segmenter = small_segmenter(name='bisenetv2', size=(96, 160))
     scheduler = make_scheduler(segmenter, [(48, 64)], lambda line: None)
     assert [point.name for point in scheduler.points] == ['160x96', '128x64', '96x64']
@@ -210,7 +212,7 @@ def test_rungs_of_other_networks_are_input_sizes():
 
 
 @pytest.mark.parametrize(
-    ('name', 'size', 'rungs'),
+    ('name', 'size', 'points'),
     [
         ('bisenetv2', (224, 320), ['320x224', '256x160', '160x128']),
         ('bisenetv2', (64, 64), ['64x64', '32x32']),
@@ -233,7 +235,7 @@ def test_pytorch_holds_the_weights_once():
         alike = [n for n, w in weights.items() if n in deepest]
         assert len(alike) > 50
         assert all(weights[n].data_ptr() == deepest[n].data_ptr() for n in alike)
-        # Of its own it has the classifier of its exit.
+        # Only the classifier of its exit is its own.
         assert {n.rpartition('.')[0].split('.')[-1] for n in weights.keys() - alike} == {'guide'}
 
 
@@ -247,7 +249,7 @@ def test_a_deployed_exit_carries_what_runs(leaves):
     deployed(torch.zeros(1, *SIZE, 3, dtype=torch.uint8))
     weights = {name.rpartition('.')[0] for name, _ in deployed.named_parameters()}
     assert weights - {'mean', 'std'} <= ran
-    # The checkpoint's own is whole, and so are all that share its weights.
+    # The checkpoint's own network still has all its modules, and so have those that share them.
     assert checkpoint.network.ending('sub124').forward_train(torch.randn(2, 3, *SIZE))
 
 
@@ -299,7 +301,7 @@ def test_shares_in_time_are_of_what_was_sent_and_of_what_came():
     assert in_time([None, None], 50) == {'in_time_of_sent': 0, 'in_time_of_answered': 0}
 
 
-def test_rungs_share_the_masks_that_came():
+def test_operating_points_share_the_masks_that_came():
     benchmark = benchmark_module()
     made = ['deep', 'deep', 'cheap', '', '?']
     frames = [benchmark.TimedFrame(i, 9.0 if name else None, name) for i, name in enumerate(made)]
@@ -310,7 +312,7 @@ def test_rungs_share_the_masks_that_came():
 
 
 def test_the_load_is_what_makes_masks_four_times_as_old(monkeypatch):
-    """Each process makes this one slower by as much as it takes alone."""
+    """Each process of the simulated load adds the 20 ms that a mask takes without load."""
     benchmark = benchmark_module()
     running = []
 
@@ -344,7 +346,7 @@ def found_of(frames, deadline=50, loaded=((1.0, 2.0),)):
     return {'deadline_ms': deadline, 'runs': [run]}
 
 
-def test_every_mask_is_in_the_plot_in_its_rungs_colour():
+def test_every_mask_is_in_the_plot_in_its_points_colour():
     frames = [[0.0, 20.0, 'deep'], [1.0, 900.0, 'deep'], [1.5, 30.0, 'cheap'], [1.9, None, '']]
     drawing = deadline_plot([found_of(frames)])
     (axes,) = drawing.axes
@@ -353,6 +355,6 @@ def test_every_mask_is_in_the_plot_in_its_rungs_colour():
         if line.get_marker() in '.x' and len(line.get_xdata()):
             points = list(zip(line.get_xdata(), line.get_ydata()))
             drawn.setdefault((line.get_marker(), line.get_color()), []).extend(points)
-    # Later than four deadlines is at the end of the axis.
+    # Frames later than four deadlines are drawn at the end of the axis.
     assert list(drawn.values()) == [[(0.0, 20.0), (1.0, 200.0)], [(1.5, 30.0)], [(1.9, 0)]]
     assert axes.get_title('left') == ('with the deadline: 50.0% of 4 images answered within 50 ms')

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scores of drives: exact values from frames made by hand."""
+"""The scores of drives, compared with exact values for frames made by hand."""
 
 import math
 
@@ -16,7 +16,7 @@ IMAGE = np.zeros((4, 8, 3), np.uint8)
 
 
 def mask(*ids):
-    """Return 8 columns of 4 pixels: these ids, the last one repeated."""
+    """Return labels of 4 rows and 8 columns: these ids by column, the last one repeated."""
     row = [*ids, *[ids[-1]] * (8 - len(ids))]
     return np.tile(np.array(row, np.uint8), (4, 1))
 
@@ -61,7 +61,7 @@ def test_a_drive_without_ground_truth_has_no_miou():
     add(camera, 1, mask(0))
     found = camera.result()
     assert found['miou'] is found['iou'] is found['pixel_accuracy'] is None
-    assert found['flicker'] is None  # nothing to compare with
+    assert found['flicker'] is None  # there is no frame to compare with
     assert found['timeline']['miou'] is None
 
 
@@ -103,7 +103,7 @@ def test_stretches_of_low_confidence():
 
 def test_the_worst_frames_are_no_neighbours_of_each_other():
     camera = CameraScores('/front', LABELS)
-    # Two bad moments of many frames each, and many fair ones.
+    # Two bad stretches of many frames each, and many fair frames.
     for i in range(200):
         seconds = i / 10
         bad = {55: 0.1, 56: 0.05, 57: 0.08, 150: 0.2, 151: 0.3}.get(i, 0.9 + i / 10000)
@@ -116,7 +116,7 @@ def test_the_worst_frames_are_no_neighbours_of_each_other():
     flickering = camera.worst('flicker')
     assert [f.value for f in flickering] == [0.49] * 4
     assert [f.place for f in flickering] == [49, 99, 149, 199]
-    assert camera.worst('miou') == []  # nothing is labelled
+    assert camera.worst('miou') == []  # no frame is labelled
     assert camera.worst('confidence')[0].image.shape == IMAGE.shape
 
 

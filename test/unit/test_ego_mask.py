@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ego masks: which pixels of a file are the vehicle, and what becomes of them in a result."""
+"""Ego masks: the pixels of a file that are the vehicle, and their labels and confidence."""
 
 from concurrent.futures import ThreadPoolExecutor
 import os
@@ -21,7 +21,7 @@ def write(path, pixels):
 
 
 def painted(*values):
-    """Return VEHICLE in a colour (of OpenCV's order) on nothing."""
+    """Return VEHICLE in a colour, in OpenCV's channel order, on black."""
     return VEHICLE[..., None] * np.array(values, np.uint8)
 
 
@@ -53,7 +53,7 @@ def test_what_is_transparent_is_not_the_vehicle_whatever_its_colour(tmp_path):
 
 
 def test_a_palette_is_looked_up(tmp_path):
-    """Number 0 of a palette may be white, and number 1 black."""
+    """Colours count, not indices: here index 0 of the palette is white and index 1 black."""
     image = pytest.importorskip('PIL.Image').fromarray(VEHICLE.astype(np.uint8), 'P')
     image.putpalette([255, 255, 255, 0, 0, 0])
     image.save(tmp_path / 'ego.png')

@@ -1,9 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Engines: what they compute, which is chosen, and what is kept of them on disk.
+Engines: their results, the choice among them, and their cache on disk.
 
-Here are small networks, PyTorch and OpenVINO alone; test/slow has the shipped ones, all engines.
+These tests use small networks, PyTorch and OpenVINO only; test/slow has the shipped networks and
+all engines.
 """
 
 from array import array
@@ -46,12 +47,16 @@ from seg_ros.node.image_message import to_message
 
 SIZE = (96, 128)
 SPEED = {'openvino': 1.0, 'wrong': 1.0, 'torch': 2.0, 'slow': 10.0}
-"""Milliseconds that engines take, as a busy machine measures anything."""
+"""The milliseconds that engines are taken to need, as a busy machine cannot measure them."""
 
 
 @pytest.fixture(autouse=True)
 def two_engines(monkeypatch) -> None:
-    """Choose between two of fixed speed: ONNX Runtime stays out of a process with OpenVINO."""
+    """
+    Limit the choice to two engines, with fixed times.
+
+    ONNX Runtime must not be loaded into a process with OpenVINO.
+    """
     monkeypatch.setattr(engine_choice, 'ENGINES', (OpenVinoEngine, TorchEngine))
     monkeypatch.setattr(
         engine_choice, '_times', lambda engines, pixels: [SPEED[e.backend] / 1e3 for e in engines]
@@ -81,13 +86,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def kept(cache_folder: Path, built: Path) -> Path:
-    """Return the one file of a cache, an engine's."""
+    """Return the only file of a cache, an engine."""
     shutil.copytree(built, cache_folder)
     (path,) = cache_folder.iterdir()
     return path
 
 
-# What is computed
+# Results
 
 
 @pytest.mark.parametrize(
@@ -151,7 +156,7 @@ def test_labels_and_confidence_are_those_of_interpolation(coarse, size, align_co
     probability, classes = expected.softmax(0).max(0)
     found = label(logits[0].numpy(), size, align_corners)
     assert found.shape == size and found.dtype == np.uint8
-    # Where two classes are as good as equal, rounding may choose either.
+    # If two classes are almost equal, rounding may choose either.
     best, second = expected.topk(2, dim=0).values
     clear = (best - second > 1e-4).numpy()
     assert clear.mean() > 0.99 or clear.size < 10
@@ -172,13 +177,13 @@ def test_labels_are_made_in_the_memory_that_a_message_takes() -> None:
     for image in (found, confidence, color, overlay(color, found, ((1, 2, 3), (4, 5, 6)))):
         message = to_message(Header(), image[:, :, ::-1] if image.ndim == 3 else image)
         assert isinstance(message.data, array) and message.data.typecode == 'B'
-        message.data[0] = 77  # whoever copied does not see this
+        message.data[0] = 77  # a copy would not change the image
         assert image.flat[0] == 77
     assert new_image((2, 3)).tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_the_devices_pipeline_computes_what_the_cpu_does() -> None:
-    """On the CPU, which is where it runs here; test_cuda.py has it on the device it is for."""
+    """The pipeline runs on the CPU in this test; test_cuda.py runs it on CUDA."""
     check_pipeline('bisenetv2_camvid', SIZE)
 
 
@@ -288,7 +293,7 @@ def test_a_network_that_overflows_says_so_and_gives_no_labels(value: float) -> N
 
 
 def test_pictures_are_painted_in_the_palette_they_were_asked_in(frames) -> None:
-    """What a recorded program reads must outlive the recording of others."""
+    """The tensors that a recorded program reads must stay valid when others are recorded."""
     size = {'input_height': 96, 'input_width': 128}
     segmenter = Segmenter(device='cpu', backend='torch', precision='fp32', **size)
     pipeline = DevicePipeline(segmenter.engine, segmenter.input_size, False, True)

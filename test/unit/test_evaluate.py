@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`evaluate`: its scores against the official scripts and plain counting, and what it writes."""
+"""The command `evaluate`: scores, compared with official scripts and counting, and files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ from seg_ros.metrics.boundary import BoundaryScores, TOLERANCE
 from seg_ros.metrics.cityscapes import instance_files, read_instances, write_submission
 from seg_ros.metrics.confusion_matrix import ConfusionMatrix
 from seg_ros.metrics.scores import Scores
-from seg_ros.reports.dataset_report import confusions, error_map, Gallery, SHOWN
+from seg_ros.reports.dataset_report import Gallery, SHOWN
+from seg_ros.reports.sections import confusions, error_map
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -63,7 +64,7 @@ def evaluated(root: Path, model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def official(monkeypatch: pytest.MonkeyPatch, root: Path, submission: Path) -> dict:
-    """Return what cityscapesScripts says of a submission, whose files it finds itself."""
+    """Return the scores of cityscapesScripts for a submission."""
     # The scripts are older than NumPy 2.4, which dropped this name of the function.
     monkeypatch.setattr(np, 'in1d', np.isin, raising=False)
     name = 'cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling'
@@ -290,7 +291,7 @@ def test_scales_and_flip_average_probabilities(root, model, tmp_path) -> None:
     result = result_of(tmp_path)
     assert (result['scales'], result['flip']) == ([0.75, 1.0, 1.5], True)
     found = np.array(result['confusion_matrix'])
-    # Ties may fall either way.
+    # Either class may win a tie.
     assert np.abs(found - matrix.counts).sum() <= 4
     assert found.sum() == matrix.counts.sum()
 
@@ -321,11 +322,11 @@ def test_the_result_says_what_was_used(evaluated, model) -> None:
 
 def test_report_shows_scores_and_frames(evaluated) -> None:
     result, page = result_of(evaluated), (evaluated / 'report.html').read_text()
-    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing from elsewhere
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # the page loads no other file
     for name in ('miou', 'pixel_accuracy', 'mean_boundary_f', 'mean_iiou', 'mean_category_iou'):
         assert f'<b>{result[name]:.3f}</b>' in page
     assert page.count('<svg') == 2
-    # Of five frames, four are the best and the other one is the worst; each is four pictures.
+    # Of five frames, four are the best and one is the worst; each is shown in four images.
     assert len(pictures(evaluated / 'report.html')) == 4 * IMAGES
     captions = re.findall(r'<figcaption>mIoU ([\d.]+), ([^<]+)<', page)
     scores = [float(score) for score, _ in captions]
@@ -395,7 +396,7 @@ def test_damaged_weights_are_refused(root, model, tmp_path, capsys) -> None:
 
 
 class Code:
-    """What runs when it is unpickled."""
+    """Runs code when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks as files for other programs: PyTorch's own file, and what the command refuses."""
+"""Export: PyTorch's own file, and the arguments that the command refuses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 @pytest.fixture(scope='module')
 def small() -> Checkpoint:
-    """Return a network of few layers, which is exported soonest."""
+    """Return a network of few layers, whose export is fast."""
     return checkpoint_of('bisenetv2', aggregation='detail')
 
 

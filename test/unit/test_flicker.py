@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Flicker: labels that move with the picture do not flicker, whatever else does is counted."""
+"""Flicker: labels that move with the image do not flicker, all other changes are counted."""
 
 import cv2
 import numpy as np
@@ -13,19 +13,19 @@ HEIGHT = 200
 
 
 def texture(seed=0, width=WIDTH + 40, height=HEIGHT + 40):
-    """Draw something that optical flow can follow."""
+    """Return an image whose structure optical flow can follow."""
     rng = np.random.RandomState(seed)
     coarse = rng.randint(0, 256, (height // 8, width // 8, 3)).astype(np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def stripes(width=WIDTH + 40, height=HEIGHT + 40):
-    """Label by columns of 16 pixels, five classes."""
+    """Return labels in stripes of 16 columns, of five classes."""
     return np.tile((np.arange(width) // 16 % 5).astype(np.uint8), (height, 1))
 
 
 def view(whole, x, y=10):
-    """Look at a part of something larger, as a camera that moves to the right."""
+    """Return a part of a larger image, as seen by a camera that moves to the right."""
     return np.ascontiguousarray(whole[y : y + HEIGHT, x : x + WIDTH])
 
 
@@ -50,17 +50,17 @@ def test_labels_that_move_with_the_picture_do_not_flicker(dx, dy):
     frames = [(view(image, 20 + dx * i, 10 + dy * i), view(labels, 20 + dx * i)) for i in (0, 1)]
     _, (changed, compared) = flicker(frames)
     assert compared > 0.93 * WIDTH * HEIGHT
-    # Only at the stripes' edges, where the flow is off by a part of a pixel.
+    # Labels flicker only at the stripes' edges, where the flow is off by part of a pixel.
     assert changed < 0.005 * compared
     if dx:
         still = (frames[0][1] != frames[1][1]).mean()
-        assert still > 0.15  # so without the flow it would be much
+        assert still > 0.15  # without the flow it would be much more
 
 
 def test_labels_that_stand_still_while_the_picture_moves_do_flicker():
     image, labels, dx = texture(), view(stripes(), 0), 6
     _, (changed, compared) = flicker([(view(image, 10), labels), (view(image, 10 + dx), labels)])
-    # What is at x now was at x + dx: the stripe's label there, counted without any flow.
+    # A pixel at x was at x + dx before: compare with that label, without any flow.
     expected = (labels[:, :-dx] != labels[:, dx:]).mean()
     assert changed / compared == pytest.approx(expected, abs=0.01)
 
@@ -81,7 +81,7 @@ def test_what_was_not_there_before_is_not_compared():
     wrong = labels.copy()
     wrong[:, : WIDTH // 2 - 20] = 9
     _, (changed, compared) = flicker([(image, labels), (replaced, wrong)])
-    # A few patches agree by chance; the right half is compared whole.
+    # A few patches match by chance; all of the right half is compared.
     assert WIDTH * HEIGHT * 0.49 < compared < WIDTH * HEIGHT * 0.65
     assert changed <= compared - WIDTH * HEIGHT * 0.49
 
@@ -122,7 +122,7 @@ def test_images_too_flat_for_flow_are_not_compared(size):
 
 
 def test_equals_the_definition_pixel_by_pixel():
-    """Flow by OpenCV, all else in plain loops: moved, there and back within a pixel, compared."""
+    """Flicker equals a computation in plain loops, with only the flow by OpenCV."""
     drive = SampleDrive(seed=3, frames=2, size=(96, 64))
     (old, before), (new, after) = drive[0], drive[1]
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (old, new)]

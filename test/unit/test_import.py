@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Importing: every form of file is read, nothing in it is run, and what does not fit is named."""
+"""Import: each kind of file is read, none of its code is run, and errors name what is wrong."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def test_every_form_of_file_is_read(name: str, tmp_path: Path) -> None:
         found = weights.tensors[key].numpy()
         assert found.dtype == array.dtype
         assert np.array_equal(found, array)
-    facts = {'whole.safetensors': {'origin': 'here'}, 'nested.pt': {'CLASSES': ('a',)}}
-    assert weights.facts == facts.get(name, {})
+    metadata = {'whole.safetensors': {'origin': 'here'}, 'nested.pt': {'CLASSES': ('a',)}}
+    assert weights.metadata == metadata.get(name, {})
 
 
 class Harmful:
-    """Writes a file where it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,7 +127,7 @@ def test_a_file_that_is_cut_is_damaged(name: str, tmp_path: Path) -> None:
             read_weights(tmp_path / name)
 
 
-# The command, on the files of a project whose network is small.
+# The command, with files of the project whose network is the smallest
 
 PAIR = 'coincheung_bisenetv2'
 MARK = IMPORTERS[0].mark
@@ -135,7 +135,7 @@ MARK = IMPORTERS[0].mark
 
 @pytest.fixture(scope='module')
 def published() -> dict[str, Tensor]:
-    """Make a file of CoinCheung's: its names and shapes, and weights that follow from those."""
+    """Return tensors as in CoinCheung's files: names, shapes, and weights computed from those."""
     return tensors(make_weights(load_pair(PAIR).shapes))
 
 
@@ -252,7 +252,7 @@ def test_classes_that_the_file_names_are_taken(
     tmp_path: Path,
     release: int,
 ) -> None:
-    """As mmsegmentation stores them before and since its release 1.0."""
+    """The metadata are those that mmsegmentation stores before and since its release 1.0."""
     names = tuple(f'class {i}' for i in range(19))
     palette = [[i, 2 * i, 255 - i] for i in range(19)]
     meta = (
@@ -303,7 +303,7 @@ def test_tensors_that_are_no_plain_floats_are_refused(
 
 def test_a_file_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
     torch.save({'a.weight': torch.ones(1).expand(10**12)}, tmp_path / 'x.pth')
-    with pytest.raises(ValueError, match='claim to be 4000000000000'):
+    with pytest.raises(ValueError, match='found 4000000000000 bytes of tensors in'):
         read_weights(tmp_path / 'x.pth')
     array = np.ones(10**5, np.float32)
     pickled(tmp_path / 'x.pdparams', dict.fromkeys(map(str, range(100)), array))

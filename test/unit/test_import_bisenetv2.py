@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Other projects' BiSeNetV2: imported, each gives the logits that its own project gives."""
+"""Import of other projects' BiSeNetV2: each network gives the logits of the original."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stored(NamedTuple):
 
 @pytest.fixture(scope='module', params=BISENETV2S)
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    """Import weights whose logits the original has given before."""
+    """Import weights for which the original's logits are stored."""
     pair = load_pair(f'{request.param}_bisenetv2')
     arrays = make_weights(pair.shapes)
     folder = tmp_path_factory.mktemp(request.param)
@@ -70,7 +70,7 @@ def test_what_else_a_project_says_is_taken_over(stored: Stored) -> None:
 
 @pytest.mark.parametrize('size', [(64, 96), (61, 91)], ids=str)
 def test_an_imported_network_is_deployed_like_any(stored: Stored, size: Size) -> None:
-    """Folding norms changes nothing, and 8 or 16 bits little, at an odd size too."""
+    """Folding norms does not change the logits, and 8 or 16 bits change them little."""
     pixels = torch.from_numpy(np.random.RandomState(2).randint(0, 256, (2, *size, 3), np.uint8))
     images = pixels.permute(0, 3, 1, 2).float()
     with torch.inference_mode():

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Imported ICNets give the logits of mmsegmentation's and liminn's own, in every branch."""
+"""Import of mmsegmentation's and liminn's ICNet: the logits of all branches are the original's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_logits_are_those_the_original_gave(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('name', ['mmsegmentation_icnet18', 'liminn_icnet50'])
 def test_an_unknown_backbone_is_named(name: str, tmp_path: Path) -> None:
-    # What decides is in the names; the tensors could be of any shape.
+    # Only the names of the tensors matter here, not their shapes.
     weights = make_weights(dict.fromkeys(load_pair(name).shapes, (19,)))
     changed = {key: a for key, a in weights.items() if '.layer3.1.' not in key}
     blocks = '3, 4, 5, 3 blocks of three' if '50' in name else '2, 2, 1, 2 blocks of two'

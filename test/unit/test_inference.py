@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From pixels to labels: preprocessing, checkpoints, the segmenter, pictures and videos."""
+"""Inference: preprocessing, checkpoints, the segmenter, image files and videos."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def small_network() -> SegmentationNetwork:
     torch.manual_seed(3)
     network = build_model(SMALL)
     with torch.no_grad():
-        # As after training: statistics that fit, and logits that differ.
+        # A few passes in training mode give the norms statistics that fit, as after training.
         network.train()
         for _ in range(20):
             network(torch.randn(2, 3, *SIZE))
@@ -68,12 +68,12 @@ def small_network() -> SegmentationNetwork:
 
 
 def small_checkpoint(**changes) -> Checkpoint:
-    facts = {'architecture': dict(SMALL), 'labels': LABELS, 'input_size': SIZE}
-    return Checkpoint(network=deepcopy(small_network()), **{**facts, **changes})
+    metadata = {'architecture': dict(SMALL), 'labels': LABELS, 'input_size': SIZE}
+    return Checkpoint(network=deepcopy(small_network()), **{**metadata, **changes})
 
 
 def picture(seed: int, height: int, width: int) -> np.ndarray:
-    """Return coarse random blobs, so that neighbours are alike but the image is not."""
+    """Return an image of random smooth blobs, in which only neighbouring pixels are alike."""
     rng = np.random.default_rng(seed)
     coarse = torch.from_numpy(rng.random((1, 3, 6, 8)))
     smooth = F.interpolate(coarse, (height, width), mode='bicubic')[0].permute(1, 2, 0).numpy()
@@ -96,7 +96,7 @@ def segmenter(checkpoint_path: Path) -> Segmenter:
 
 
 def triangle(length: int, target: int) -> np.ndarray:
-    """Return the (target, length) matrix of bilinear interpolation that is antialiased."""
+    """Return the matrix of antialiased bilinear interpolation, (target, length)."""
     scale = length / target
     support = max(1.0, scale)
     centres = (np.arange(target) + 0.5) * scale
@@ -115,7 +115,7 @@ def test_preprocessing_is_the_written_formula(order: str, size: tuple[int, int])
     expected = np.einsum(
         'ay,bx,yxc->abc', triangle(45, size[0]), triangle(60, size[1]), image.astype(float)
     )
-    # Rounded twice, once for each direction.
+    # The result is rounded twice, once for each direction.
     np.testing.assert_allclose(resized[0].numpy(), expected, rtol=0, atol=1.01)
     assert np.abs(resized[0].numpy() - expected).mean() < 0.4
     expected = resized[0].numpy().transpose(2, 0, 1).astype(float)
@@ -173,7 +173,7 @@ def test_label_sets() -> None:
 
 
 def probabilities(path: Path, image: np.ndarray) -> np.ndarray:
-    """Return softmax of the network's own forward, float32, (C, H, W); no resizing."""
+    """Return the softmax of the network's own logits, float32, (C, H, W), without resizing."""
     checkpoint = load_checkpoint(path)
     mean, std = (
         torch.tensor(v).view(3, 1, 1)
@@ -185,7 +185,7 @@ def probabilities(path: Path, image: np.ndarray) -> np.ndarray:
 
 
 def assert_labels(labels: np.ndarray, expected: np.ndarray) -> None:
-    """Labels are those of the largest probability, but for ties to within rounding."""
+    """Check that labels have the largest probability, except for ties within rounding."""
     assert labels.dtype == np.uint8
     assert labels.shape == expected.shape[1:]
     chosen = np.take_along_axis(expected, labels[None].astype(int), 0)[0]
@@ -275,7 +275,7 @@ def test_threshold_leaves_the_unsure_unlabeled(
         expected = np.where(best < threshold, 255, every)
         np.testing.assert_array_equal(result.labels[clear], expected[clear])
         assert 0.4 < (result.labels == 255).mean() < 0.6
-    # How unsure it was is still told.
+    # The confidence of pixels below the threshold is still returned.
     np.testing.assert_array_equal(
         result.confidence, segmenter.predict(image, confidence=True).confidence
     )
@@ -422,12 +422,12 @@ def test_checkpoint_in_half_precision(tmp_path: Path) -> None:
         assert found[name].dtype == tensor.dtype
         expected = tensor.half().float() if tensor.is_floating_point() else tensor
         assert torch.equal(found[name], expected), name
-    # Saving did not touch the network.
+    # Saving does not change the network.
     assert {p.dtype for p in saved.network.parameters()} == {torch.float32}
 
 
 def rewrite(path: Path, target: Path, change) -> Path:
-    """Write a copy of a checkpoint whose tensors and metadata ``change`` has altered."""
+    """Write a copy of a checkpoint with tensors and metadata altered by ``change``."""
     tensors = load_file(path)
     with safe_open(str(path), framework='pt') as file:
         metadata = file.metadata()
@@ -471,7 +471,7 @@ def test_tensors_are_exactly_the_networks(
 
 
 def facts(**changes):
-    """Return a change of the metadata; None takes an entry out."""
+    """Return a function that changes a checkpoint's metadata; None removes an entry."""
 
     def change(tensors, metadata):
         for key, value in changes.items():
@@ -553,7 +553,7 @@ def test_a_folder_or_nothing_is_refused(tmp_path: Path) -> None:
 
 
 class Trap:
-    """An object whose unpickling writes a file."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -582,7 +582,8 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, write: str, name: str) 
 def test_a_failed_save_leaves_the_old_file(checkpoint_path: Path, tmp_path: Path) -> None:
     path = tmp_path / 'net.safetensors'
     path.write_bytes(checkpoint_path.read_bytes())
-    # As on a full disk: the system refuses to write more. (Python ignores the signal.)
+    # A limit on file sizes acts like a full disk: the system refuses to write more. Python ignores
+    # the signal that it also sends.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
@@ -661,7 +662,7 @@ def test_labels_come_back_exactly(tmp_path: Path) -> None:
     labels = np.arange(256, dtype=np.uint8).reshape(8, 32)
     write_image(tmp_path / 'labels.png', labels)
     np.testing.assert_array_equal(read_labels(tmp_path / 'labels.png'), labels)
-    # As a picture they are grey.
+    # Read as an image, the labels are grey.
     grey = read_image(tmp_path / 'labels.png')
     np.testing.assert_array_equal(grey, np.stack([labels] * 3, -1))
 
@@ -718,7 +719,7 @@ def test_writing_pictures_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def moving(frames: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """Return a smooth picture that changes its colour."""
+    """Return the frames of a smooth image whose colour changes."""
     y, x = np.mgrid[:height, :width]
     return [
         np.stack([x * 3, y * 4, np.full_like(x, 20 * i)], -1).astype(np.uint8)
@@ -832,7 +833,7 @@ def test_video_on_a_full_disk_leaves_the_old_one(tmp_path: Path, limit: int, fra
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(OSError, match='too large. What was.*Make room') as error:
+        with pytest.raises(OSError, match='too large. An older file there is unchanged. Make room') as error:
             write_video(path, noise)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -842,7 +843,7 @@ def test_video_on_a_full_disk_leaves_the_old_one(tmp_path: Path, limit: int, fra
 
 
 def frames_or_error(path: Path) -> int | str:
-    """Return how many frames a video has, or why it cannot be read."""
+    """Return the number of frames of a video, or the error if it cannot be read."""
     try:
         return len(list(read_video(path)))
     except ImageFileError as error:
@@ -856,7 +857,7 @@ def test_a_damaged_video_is_refused(video_path: Path, tmp_path: Path) -> None:
     for length in range(0, len(content), len(content) // 25):
         path.write_bytes(content[:length])
         found.append(frames_or_error(path))
-    # Perhaps the last few bytes are of no use, but no frame is lost silently.
+    # The last few bytes may not be needed, but no frame is lost without an error.
     assert {f for f in found if isinstance(f, int)} <= {9}
     errors = [f for f in found if isinstance(f, str)]
     assert len(errors) > 20

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`label`: what a network is sure of becomes a data set, and what was labelled already stays."""
+"""The command `label`: confident predictions become a data set, existing labels are kept."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def label(teacher, out, *arguments):
 
 
 def reference(teacher, image, scales, least):
-    """Return the labels by the network alone: float64, one image at a time, no Segmenter."""
+    """Return labels computed without Segmenter: in float64, one image at a time."""
     checkpoint = load_checkpoint(teacher)
     network = checkpoint.network.double()
     mean, std = (
@@ -106,7 +106,7 @@ def test_an_interrupted_run_goes_on(teacher, tmp_path):
     out = tmp_path / 'out'
     whole = label(teacher, out, tmp_path / 'in')
     first, second = (out / f'labels/train/{i}.png' for i in (0, 1))
-    write_image(first, np.full((40, 72), 3, np.uint8))  # would be made otherwise
+    write_image(first, np.full((40, 72), 3, np.uint8))  # the network would label it otherwise
     expected = second.read_bytes()
     second.unlink()
     again = label(teacher, out, tmp_path / 'in')
@@ -196,5 +196,5 @@ def test_another_class_list_is_refused(teacher, tmp_path, capsys):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/classes.csv').write_text('id,name\n0,road\n')
     assert label(teacher, tmp_path / 'out', tmp_path / 'in') == 2
-    assert 'classes.csv: expected the classes of the network' in capsys.readouterr().err
+    assert 'classes.csv: expected the classes of the labelling network' in capsys.readouterr().err
     assert (tmp_path / 'out/classes.csv').read_text() == 'id,name\n0,road\n'

@@ -45,12 +45,12 @@ TINY = {
     'paste': 0.5,
     'lovasz': 0.5,
 }
-# CamVid's class of each of Cityscapes', in the order of the ids of both.
+# The CamVid id of each Cityscapes class, in the order of ids.
 BELONGS = np.array([3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10])
 
 
 def write_street(root: Path, labels: LabelSet = CITYSCAPES, fold: Any = None) -> Path:
-    """Write a folder of three images of each of two cameras, and of one of none, a split."""
+    """Write a data set whose splits have three images of each of two cameras, and one other."""
     values = (0, *range(19), 255)
     for number, (split, i, image, ids) in enumerate(
         drawn(('train', 'val'), 7, SIZE[::-1], 5, values)
@@ -80,7 +80,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def write_recipe(folder: Path, roots: dict[str, Path], **changes: Any) -> Path:
-    """Write a recipe for street images, and CamVid's twice and a half."""
+    """Write a recipe for street images and CamVid's, these with a weight of 2.5."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / 'recipe.yaml'
     sets = [{}, {'dataset': 'camvid', 'root': str(roots['camvid']), 'weight': 2.5}]
@@ -95,7 +95,7 @@ def train(recipe: Path, out: Path, *more: str) -> int:
 
 @pytest.fixture(scope='module')
 def trained(roots: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a training on both."""
+    """Return the folder of a training on both data sets."""
     out = tmp_path_factory.mktemp('trained')
     assert train(write_recipe(out, roots), out, '--json', str(out / 'result.json')) == 0
     return out
@@ -159,7 +159,7 @@ def test_images_pixels_and_weights_are_those_of_the_parts(
     street, other = folder(roots['street'], 'train'), camvid(roots['camvid'], 'train')
     assert isinstance(training.data, Joined)
     assert len(training.data) == len(street) + len(other) == 11
-    # CamVid's 1, 5, 6, 8 and 10 may be several; 255 is what neither set tells.
+    # CamVid's 1, 5, 6, 8 and 10 are groups of classes; 255 is ignored in either data set.
     new = [10, 19, 5, 0, 1, 20, 21, 4, 22, 11, 23]
     told, merged = np.zeros(19), np.zeros(5)
     for i in range(7):
@@ -181,7 +181,7 @@ def test_images_pixels_and_weights_are_those_of_the_parts(
     weights = (np.median(counts) / counts) ** 0.5
     means = [np.average(weights[list(g)], weights=told[list(g)]) for g in groups]
     np.testing.assert_allclose(training.weights, [*weights, *means], rtol=1e-5)
-    # Only what is surely of a class is pasted.
+    # Only pixels whose class is known for certain are pasted.
     for c, images in training.loader.dataset.donors.items():
         assert c < 19 and images == [i for i in range(11) if (training.data[i][1] == c).any()]
     shown = {int(i) for _, labels in training.loader for i in labels.unique()}
@@ -210,7 +210,7 @@ HEDGE = {**HOLE, 'fence': 'hedge', 'car': 'car'}
     [
         ({'dataset': 'camvid32'}, 'CamVid32: expected the classes of folder (road, sidewalk, '),
         ({'dataset': 'camvid32'}, 'found Animal, Archway, Bicyclist'),
-        ({'dataset': 'camvid32'}, 'or a YAML file'),
+        ({'dataset': 'camvid32'}, 'or to a YAML file'),
         ({'dataset': 'camvid', 'mapping': HOLE}, 'mapping.yaml: expected every class'),
         ({'dataset': 'camvid', 'mapping': HOLE}, 'found nothing about fence, car. Say what'),
         (
@@ -415,7 +415,7 @@ def test_sets_and_their_mappings_from_a_file(
     roots: dict[str, Path], fine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mapping, sets = tmp_path / 'mapping.yaml', tmp_path / 'sets.yaml'
-    # Of CamVid only the ground and the sky count.
+    # Only CamVid's ground and sky are scored.
     known = {'sky': 'sky', 'road': 'road', 'pavement': ['sidewalk', 'terrain']}
     mapping.write_text(yaml.safe_dump({name: known.get(name, 'ignored') for name in CAMVID.names}))
     place = {'dataset': 'camvid', 'root': str(roots['camvid'])}

@@ -80,7 +80,7 @@ def test_ids_by_hand() -> None:
     assert [set(group) for group in merged.groups] == [MAY_BE[i] for i in (1, 5, 6, 8, 10)]
     expected = [[c in MAY_BE[i] for c in range(19)] for i in (1, 5, 6, 8, 10)]
     np.testing.assert_array_equal(merged.allowed(), expected)
-    # Another set shares the groups that it has, too.
+    # A second data set uses the groups of the first one, too.
     allowed = np.zeros((3, 19), np.bool_)
     allowed[0, [13, 14, 15, 16]], allowed[2, [0, 1]] = True, True
     assert merged.ids(allowed)[:4].tolist() == [22, 255, 24, 255]
@@ -225,7 +225,7 @@ def test_class_lists_that_do_not_fit_are_named() -> None:
 
 GROUPS = torch.tensor([[0, 1, 1, 0, 0], [1, 0, 0, 1, 1], [1, 1, 1, 1, 1]]).bool()
 WEIGHTS = [0.5, 1.0, 4.0, 0.25, 2.0, 1.5, 3.0, 0.75]
-"""Of five classes and three groups."""
+"""The classes that each of three groups allows, and the weights of five classes and groups."""
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_merged_gradients(batch: tuple[Tensor, Tensor], ohem: float) -> None:
     assert {*y.flatten().tolist()} >= {5, 6, 7, 255}
     assert torch.autograd.gradcheck(lambda x: cross_entropy(x, y, weights, ohem, GROUPS), x)
     cross_entropy(x, y, weights, ohem, GROUPS).backward()
-    # What may be anything teaches nothing, as what is ignored does.
+    # Pixels that may be any class do not count, like ignored ones.
     assert not x.grad.movedim(1, 3)[(y == 255) | (y == 7)].any()
 
 
@@ -347,7 +347,7 @@ def test_total_loss_has_groups_in_every_output(batch: tuple[Tensor, Tensor]) -> 
 def test_weights_of_classes_and_groups_by_hand() -> None:
     pixels = torch.zeros(256, dtype=torch.float64)
     # Group 5 allows 1 and 2, of which there are 30 and 10; group 6 allows 0, 3 and 4, of which
-    # there are none, none and 40; group 7 is not there.
+    # there are 0, 0 and 40; group 7 does not occur.
     pixels[:8] = torch.tensor([0.0, 30, 10, 0, 40, 8, 6, 0])
     pixels[255] = 1000
     counts, weights = label_weights(pixels, 5, 0.5, GROUPS)
@@ -356,7 +356,7 @@ def test_weights_of_classes_and_groups_by_hand() -> None:
     merged = [0.75 * own[1] + 0.25 * own[2], own[4]]
     merged.append((30 * own[1] + 10 * own[2] + 40 * own[4]) / 80)
     np.testing.assert_allclose(weights, [*own, *merged], rtol=1e-6)
-    # Where no pixel is surely of any class of a group, all are alike.
+    # If no class of a group occurs outside groups, its classes get equal shares.
     pixels[:8] = torch.tensor([0.0, 30, 10, 0, 0, 0, 6, 0])
     assert label_weights(pixels, 5, 1.0, GROUPS)[0].tolist() == [2, 30, 10, 2, 2]
 
@@ -402,7 +402,7 @@ def test_sets_are_drawn_as_often_as_they_weigh() -> None:
         assert {times[i] for i in range(30, 60)} == {0, 1}
         assert sum(times[i] for i in range(30, 60)) == 12
         seen += times
-    # Every image has its turn: 80 of 200 within five standard deviations.
+    # Every image is drawn about equally often: 80 of 200, within five standard deviations.
     assert all(abs(seen[i] - 500) < 36 for i in range(10))
     assert all(abs(seen[i] - 80) < 36 for i in range(30, 60))
     with pytest.raises(ValueError, match='at most the 57 training images; found 58'):

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every network keeps to: its published cost, any input size, gradients, its structure."""
+"""Every network: its published cost, any input size, gradients, and its structure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 AUXILIARY = ('guide', 'boosters', 'auxiliary_head')
 PUBLISHED = [name for name, case in CASES.items() if case.cost]
-# Here each kind of network is narrow and seen at few sizes; test/slow has all of them, whole.
+# These tests use narrow networks at few sizes; test/slow has all networks in full width.
 ALIKE = ('icnet', 'icnet_mmsegmentation50', 'bisenetv2_256', 'bisenetv2_1024', 'pspnet50')
 WIDE = ('icnet_liminn_sub24',)
-# Training ignores the exit, as a test below says.
+# Training ignores the exit, which a test below checks.
 EXITING = ('icnet_sub24', 'icnet_sub4', 'icnet_mmsegmentation18_sub4', 'icnet_liminn_sub24')
 KINDS = [name for name in CASES if name not in ALIKE]
 
@@ -55,14 +55,16 @@ def test_multiply_adds_are_the_published_ones(name: str) -> None:
 def test_an_early_exit_computes_nothing_beyond_its_branch() -> None:
     networks = [on_meta(CASES[n].spec, 19) for n in ('icnet_sub4', 'icnet_sub24', 'icnet_half')]
     sub4, sub24, whole = (multiply_adds(network, (512, 1024)) for network in networks)
-    # By hand, from the layer list, in billions: CFF24 and sub24's classifier in place of sub4's;
-    # sub1, CFF12 and the last classifier in place of sub24's.
+    # Computed by hand from the list of layers, in billions. Exit sub24 has CFF24 and its own
+    # classifier in place of sub4's; the whole network has sub1, CFF12 and the last classifier in
+    # place of sub24's.
     pixels = 512 * 1024 / 1e9
     cff24 = (9 * 256 * 128 + 256 * 128 - 256 * 19) * pixels / 16**2 + 128 * 19 * pixels / 8**2
     assert sub24 - sub4 == pytest.approx(cff24, rel=0.01)
     sub1 = (9 * 3 * 32 / 4 + 9 * 32 * 32 / 16 + 9 * 32 * 64 / 64) * pixels
     cff12 = (9 * 128 * 128 + 64 * 128 - 128 * 19) * pixels / 8**2
-    last = (128 * 19 * pixels / 8**2, 128 * 19 * pixels / 4**2)  # before or after upsampling
+    # The last classifier may come before or after the upsampling.
+    last = (128 * 19 * pixels / 8**2, 128 * 19 * pixels / 4**2)
     assert sub1 + cff12 + last[0] <= (whole - sub24) * 1.001
     assert sub1 + cff12 + last[1] >= (whole - sub24) * 0.999
     keys = [set(network.state_dict()) for network in networks]
@@ -99,8 +101,8 @@ def test_an_aggregation_costs_its_own_layers_and_the_branches_it_merges() -> Non
         )
         for n in kinds
     )
-    # By hand, in billions, at 1/8: a 3x3 convolution, and the head, which is at 1/32 where the
-    # semantic branch is alone.
+    # Computed by hand, in billions: a 3x3 convolution at 1/8, and the head, which is at 1/8 too,
+    # but at 1/32 in the network of the semantic branch alone.
     pixels = 512 * 1024 / 1e9
     merge = 9 * 128 * 128 * pixels / 8**2
     head = (9 * 128 * 128 + 128 * 19) * pixels
@@ -125,7 +127,7 @@ def test_every_parameter_learns(name: str) -> None:
 
 @pytest.mark.parametrize('name', [name for name in KINDS if name in REFERENCES])
 def test_structure_is_that_of_the_table(name: str) -> None:
-    """Compare all outputs with those of an independent implementation, image by image."""
+    """All outputs are those of an independent implementation, for each image."""
     run, sizes = REFERENCES[name]
     check_structure(small(CASES[name].spec), run, sizes[-1:])
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What OpenVINO does to the process that it is loaded into."""
+"""Signals in a process that has loaded OpenVINO."""
 
 import ctypes
 import gc
@@ -14,7 +14,7 @@ from seg_ros.inference.segmenter import Segmenter
 
 
 class _Stack(ctypes.Structure):
-    """stack_t of sigaltstack(2)."""
+    """The C structure stack_t of sigaltstack(2)."""
 
     _fields_ = (
         ('start', ctypes.c_void_p),
@@ -24,7 +24,7 @@ class _Stack(ctypes.Structure):
 
 
 def signal_stack_is_mapped():
-    """Return whether the memory on which this thread's signals are handled is there."""
+    """Return whether the memory of this thread's signal stack is mapped."""
     stack = _Stack()
     assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
     if not stack.start:
@@ -38,10 +38,10 @@ def signal_stack_is_mapped():
 
 def test_signals_can_be_handled_after_engines_have_gone():
     """
-    OpenVINO gives a thread a stack for signals, and frees it with the last of a Core.
+    OpenVINO installs a signal stack in a thread, and frees it when the last Core is destroyed.
 
-    Python handles signals on that stack. Where it was gone, the next signal, such as that of a
-    child process that ended, or Ctrl-C, was a segmentation fault.
+    Python handles signals on that stack. After it was freed, the next signal, such as that of a
+    child process that ended, or of Ctrl-C, was a segmentation fault.
     """
     checkpoint = small_checkpoint(size=(32, 64))
 
@@ -52,10 +52,10 @@ def test_signals_can_be_handled_after_engines_have_gone():
 
     engines = [make(), make()]
     assert signal_stack_is_mapped()
-    del engines[0]  # the older first
+    del engines[0]  # the older engine is destroyed first
     gc.collect()
     assert signal_stack_is_mapped()
-    thread = Thread(target=engines.clear)  # the last one where it was not made
+    thread = Thread(target=engines.clear)  # the last engine is destroyed in another thread
     thread.start()
     thread.join()
     gc.collect()

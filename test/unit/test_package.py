@@ -3,6 +3,7 @@
 """The package as a whole: versions, dependencies, direction of imports."""
 
 import ast
+from graphlib import TopologicalSorter
 import os
 from pathlib import Path
 import re
@@ -23,17 +24,46 @@ SETUP = next(
 )
 EXECUTABLES = {'segmentation_node', *verbs()}
 
-# What each part may import of the others; `models` at the bottom.
+# What each room may import of the others; `models` and `images` at the bottom.
+BOTTOM = {'models', 'images'}
+INFERENCE = {'inference', *BOTTOM}
+DATA = {'datasets', 'bags', 'interop', *INFERENCE}
+SCORES = {'metrics', 'reports', *DATA}
 IMPORTS = {
-    'models': {'models'},
-    'inference': {'inference', 'models'},
-    'datasets': {'datasets', 'inference', 'models'},
-    'evaluation': {'evaluation', 'datasets', 'inference', 'models'},
-    'training': {'training', 'evaluation', 'datasets', 'inference', 'models'},
-    'nodes': {'nodes', 'inference'},
-    'tools': {'tools', 'nodes', 'training', 'evaluation', 'datasets', 'inference', 'models'},
-    '__main__': {'tools'},
+    'models': set(),
+    'images': set(),
+    'inference': BOTTOM,
+    'interop': INFERENCE,
+    'bags': {'images'},
+    'datasets': INFERENCE,
+    'metrics': {'datasets', *INFERENCE},
+    'reports': {'metrics', 'images'},
+    'training': SCORES,
+    'pruning': SCORES,
+    'replay': SCORES,
+    'replay.live': SCORES,
+    'benchmark': SCORES,
+    'benchmark.live': {'node', *INFERENCE},
+    'studies': {'benchmark', 'training', 'pruning', *SCORES},
+    'node': INFERENCE,
+    'commands': {
+        'benchmark', 'benchmark.live', 'studies', 'training', 'pruning', 'replay', 'replay.live',
+        *SCORES,
+    },
+    '__main__': {'commands'},
     '__init__': set(),
+}  # fmt: skip
+SPEAK_ROS = {'node', 'replay.live', 'benchmark.live'}
+
+# Names that occur twice, and why.
+SAME_MODULES = {
+    'bisenetv2': 'the network, and how its public weights are read',
+    'icnet': 'the network, and how its public weights are read',
+    'cityscapes': 'the data set, and the scores that its scripts define',
+    'evaluate': 'the function, and the command that calls it',
+    'export': 'the functions, and the command that calls them',
+    'sample_drive': 'the drive, and the command that writes it',
+    'study': 'the studies, and the command that runs one',
 }
 ROS = re.compile(r'rclpy|\w+_msgs|\w+_srvs|\w+_interfaces|cv_bridge|launch\w*|ament_\w+|rosidl\w*')
 
@@ -70,15 +100,38 @@ def imports(path):
 SOURCES = sorted((ROOT / 'seg_ros').rglob('*.py'))
 
 
+def room_of(name):
+    """Return the room of a module: `replay` and `benchmark` have one more inside."""
+    parts = name.split('.')[1:]
+    return '.'.join(parts[:2]) if parts[1:2] == ['live'] else parts[0]
+
+
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path):
-    part = path.relative_to(ROOT / 'seg_ros').parts[0].removesuffix('.py')
+    room = room_of('.'.join(path.relative_to(ROOT).with_suffix('').parts))
     for name in imports(path):
         own = name.split('.')
         if own[0] == 'seg_ros' and len(own) > 1:
-            assert own[1] in IMPORTS[part], f'{part} must not import {name}'
-        if part != 'nodes':
-            assert not ROS.fullmatch(own[0]), f'only nodes/ speaks ROS; this imports {name}'
+            assert room_of(name) in {room, *IMPORTS[room]}, f'{room} must not import {name}'
+        if room not in SPEAK_ROS:
+            assert not ROS.fullmatch(own[0]), f'{room} must not speak ROS; this imports {name}'
+
+
+def test_the_arrows_make_no_circle():
+    order = TopologicalSorter({room: above - {room} for room, above in IMPORTS.items()})
+    assert set(order.static_order()) == set(IMPORTS)
+
+
+def test_no_name_means_two_things():
+    modules = [path.stem for path in SOURCES if not path.stem.startswith('_')]
+    assert {name for name in modules if modules.count(name) > 1} == set(SAME_MODULES)
+    classes = [
+        node.name
+        for path in SOURCES
+        for node in ast.parse(path.read_text(encoding='utf-8')).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith('_')
+    ]
+    assert sorted({name for name in classes if classes.count(name) > 1}) == []
 
 
 def test_that_test_sees_relative_imports():

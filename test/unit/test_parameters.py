@@ -1,9 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The README, the parameter file and the code list the same parameters and defaults."""
+"""The page, the parameter file and the code list the same parameters and defaults."""
 
 from pathlib import Path
 import re
+import runpy
 
 import pytest
 import yaml
@@ -34,10 +35,15 @@ def test_the_parameter_file_lists_every_parameter_with_its_default():
         assert type(value) is type(DEFAULTS[name]), name
 
 
-def test_the_readme_lists_every_parameter_with_its_default():
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    section = re.search(r'^#+ Parameters\n(.*?)(?=^#|\Z)', readme, re.MULTILINE | re.DOTALL)[1]
-    rows = re.findall(r'^\| `([\w.]+)` \| `?([^|`]*?)`? \|', section, re.MULTILINE)
+def test_the_page_is_what_is_generated_from_the_declarations():
+    page = runpy.run_path(str(ROOT / 'doc/make_parameters_page.py'))['page']
+    remedy = 'run `make parameters`'
+    assert (ROOT / 'doc/parameters.md').read_text(encoding='utf-8') == page(), remedy
+
+
+def test_the_page_lists_every_parameter_with_its_default():
+    page = (ROOT / 'doc/parameters.md').read_text(encoding='utf-8')
+    rows = re.findall(r'^\| `([\w.]+)` \| `?([^|`]*?)`? \|', page, re.MULTILINE)
     documented = {name: yaml.safe_load(default) for name, default in rows}
     assert documented == {**DEFAULTS, **{f'C.{n}': v for n, v in CAMERA_DEFAULTS.items()}}
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of labels: colours, overlays, legends, the panel of a video, the palette for all."""
+"""Drawings of labels: colours, overlays, legends, a video's panel, the colour-blind palette."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def test_overlay_mixes_and_leaves_unlabeled_pixels(opacity: float, shape: tuple[
 
 
 PALE = (232, 232, 232)
-"""Of a bar's track."""
+"""The colour of a bar's track."""
 
 
 def rows_of(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
-    """Return the rows from and to which a colour stands at the left edge, where no text does."""
+    """Return the first row, and the one after the last, that has a colour at the left edge."""
     rows = np.flatnonzero((picture[:, :20] == colour).all(-1).any(1))
     return int(rows[0]), int(rows[-1]) + 1
 
 
 def bar_of(picture: np.ndarray, colour: tuple[int, int, int], start: int, end: int) -> int:
-    """Return how many of these columns are bar, from the left on; the others must be track."""
+    """Return the length of a bar in columns; the columns after it must be its track."""
     row = picture[sum(rows_of(picture, colour)) // 2, start:end]
     length = int((row == colour).all(-1).sum())
     assert (row[:length] == colour).all()
@@ -70,14 +70,14 @@ def bar_of(picture: np.ndarray, colour: tuple[int, int, int], start: int, end: i
 
 
 def track_of(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
-    """Return the columns from and to which the track of an empty bar goes."""
+    """Return the first column of an empty bar's track, and the one after the last."""
     pale = (picture[sum(rows_of(picture, colour)) // 2] == PALE).all(-1)
     end = int(np.flatnonzero(pale)[-1]) + 1
     return end - int(pale[:end][::-1].argmin()), end
 
 
 def is_dark(picture: np.ndarray) -> bool:
-    """Return whether there is black text in it."""
+    """Return whether a picture contains black text."""
     return bool((picture.max(-1) < 80).any())
 
 
@@ -112,7 +112,8 @@ def test_legend_of_any_height_and_number() -> None:
 @pytest.mark.parametrize('labels', [LABELS, CAMVID, CITYSCAPES], ids=len)
 def test_panel_shows_each_class_and_its_share(labels: LabelSet, height: int) -> None:
     panel = Panel(labels, height)
-    # None is too small to be seen; that of the unlabeled pixels comes last and is not shown.
+    # All shares are large enough to be visible. The last is that of unlabeled pixels, which is not
+    # shown.
     share = np.random.default_rng(4).dirichlet(np.full(len(labels) + 1, 3))
     share[0], share[1] = 0, share[1] + share[0]
     picture = panel.draw(share.tolist(), None)
@@ -121,7 +122,7 @@ def test_panel_shows_each_class_and_its_share(labels: LabelSet, height: int) -> 
     assert panel.width % 2 == 0
     assert panel.width < height
     spots = [rows_of(picture, colour) for colour in labels.palette]
-    # The first bar is empty, so its track shows where all begin and end.
+    # The first bar is empty, so its track shows where all bars begin and end.
     start, end = track_of(picture, labels.palette[0])
     assert end - start > height / 10
     for i, (colour, (top, bottom)) in enumerate(zip(labels.palette, spots)):
@@ -180,19 +181,19 @@ def test_panel_of_many_classes_shows_the_largest_and_the_rest(height: int) -> No
     assert sorted(visible) == sorted(order[: len(visible)])
     spots = [rows_of(picture, COCO_STUFF.palette[i]) for i in visible]
     assert spots == sorted(spots)
-    # Below them, the others in grey.
+    # The sum of the other classes is below them, in grey.
     grey = (160, 160, 160)
     assert rows_of(picture, grey)[0] > spots[-1][1]
     start, end = track_of(panel.draw([0.0] * 171, None), grey)
     expected = round((end - start) * (share.sum() - share[visible].sum()))
     assert bar_of(picture, grey, start, end) == expected
-    # Others come to the front when they grow.
+    # A class that was among the others is shown when its share grows.
     new = order[-1]
     share[new] = 0.5
     assert rows_of(panel.draw(share.tolist(), None), COCO_STUFF.palette[new])
 
 
-# Colours for everyone
+# Colours for colour-blind people
 
 
 def test_differences_are_those_that_are_known() -> None:
@@ -200,7 +201,7 @@ def test_differences_are_those_that_are_known() -> None:
     # Published CIELAB of sRGB's red (53.2, 80.1, 67.2) and green (87.7, -86.2, 83.2).
     pair = ((255, 0, 0), (0, 255, 0))
     assert least_difference(pair, 'normal') == pytest.approx(170.6, abs=0.5)
-    # A red and a green that protanopes confuse.
+    # Protanopes confuse this red and this green.
     assert least_difference(((200, 60, 60), (95, 95, 60)), 'normal') > 50
     assert least_difference(((200, 60, 60), (95, 95, 60)), 'protan') < 12
 
@@ -217,7 +218,7 @@ def test_there_are_colours_for_any_number_of_classes(count: int) -> None:
 
 
 def test_classes_keep_colours_like_their_own() -> None:
-    # Whatever their order is.
+    # The order of the classes does not matter.
     shuffled = [*zip(CAMVID.names, CAMVID.palette)][::-1]
     for labels in (CAMVID, LabelSet(*map(tuple, zip(*shuffled)))):
         colours = dict(zip(labels.names, with_palette(labels, 'colorblind').palette))

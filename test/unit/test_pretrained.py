@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights to start from: every tensor where it belongs, and what cannot be used is refused."""
+"""Initial weights: every tensor gets to its place, and unsuitable files are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Make a folder that goes at once, as pytest keeps its own and these files are large."""
+    """Return a folder that is removed after the test, unlike pytest's, as its files are large."""
     with TemporaryDirectory() as path:
         yield Path(path)
 
@@ -55,7 +55,7 @@ def test_a_filled_network_computes_what_the_resnet_does(
 
 def test_safetensors_and_deeper_resnets_are_read(folder: Path) -> None:
     tensors = {n: t.float() for n, t in resnet('mmsegmentation').items()}
-    # As ResNet-101 has them: more blocks in the third stage.
+    # ResNet-101 has more blocks in the third stage.
     more = {n.replace('layer3.5', 'layer3.6'): t + 1 for n, t in tensors.items() if 'r3.5' in n}
     assert len(more) == 18
     save_file({**tensors, **more}, folder / 'resnet.safetensors', {'format': 'pt'})
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_another_network_is_refused(
 
 
 def refused(network: SegmentationNetwork, path: Path, message: str) -> str:
-    """Return the error, which must name the file and leave the network alone."""
+    """Return the error, which must name the file, and check that the network is unchanged."""
     before = copies(network)
     with pytest.raises(ValueError, match=message) as error:
         load_pretrained(network, path)
@@ -230,7 +230,7 @@ def test_a_missing_file_is_refused(
 
 
 def test_blocks_of_another_kind_are_refused(tmp_path: Path) -> None:
-    # As ResNet-18 has them: 3x3 both, of which the second has the shape of our only one.
+    # ResNet-18 has two 3x3 convolutions; the second one has the shape of our only one.
     tensors = {
         f'layer1.{block}.conv{i}.weight': torch.ones(64, 64, 3, 3)
         for block in (0, 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""8-bit networks: the ranges, the rounding, what they cost, and the command that prepares them."""
+"""8-bit networks: their ranges, rounding and accuracy, and the command that calibrates them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 class Sum(SegmentationNetwork):
-    """Red - green and blue - green, and then twice the first and their difference."""
+    """A network of r - g and b - g, and then of twice the first and the difference of the two."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Sum(SegmentationNetwork):
 
 
 def pixels(*colours: tuple[int, int, int]) -> Tensor:
-    """Return an image of one row."""
+    """Return an image with one row of these colours, (1, 1, W, 3)."""
     return torch.tensor([[colours]], dtype=torch.uint8)
 
 
@@ -94,10 +94,12 @@ def run(*arguments: object) -> int:
 
 
 def test_ranges_are_the_mean_of_each_images_extremes(by_hand: Checkpoint) -> None:
-    """Of a convolution that does not see the image itself, and that runs."""
+    """Only convolutions that run, and not on the image itself, have a range."""
     batches = [
-        pixels((10, 0, 0), (0, 30, 10), (5, 5, 5)),  # 10 0, -30 -20, 0 0
-        pixels((200, 0, 0), (0, 10, 0), (1, 1, 1)),  # 200 0, -10 -10, 0 0
+        # The second convolution gets (10, 0), (-30, -20) and (0, 0) from the first of these
+        # images, and (200, 0), (-10, -10) and (0, 0) from the second.
+        pixels((10, 0, 0), (0, 30, 10), (5, 5, 5)),
+        pixels((200, 0, 0), (0, 10, 0), (1, 1, 1)),
     ]
     assert calibrate(by_hand, batches) == {'second': (-20.0, 105.0)}
 
@@ -169,7 +171,7 @@ def test_without_ranges_the_message_names_the_remedy(by_hand: Checkpoint) -> Non
         quantize(Deployed(by_hand), {})
 
 
-# Networks that were trained
+# Trained networks
 
 
 def test_rounding_keeps_the_labels() -> None:
@@ -190,7 +192,7 @@ def test_ranges_are_added_to_a_file_and_nothing_else_changes(file: Path, tmp_pat
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert after[name].dtype == tensor.dtype and torch.equal(after[name], tensor)
-    # Saved again, they stay.
+    # They are still there after the checkpoint is saved again.
     save_checkpoint(target, found)
     assert load_checkpoint(target).activation_ranges == ranges
 
@@ -206,8 +208,8 @@ def test_a_file_from_before_there_were_ranges_loads(file: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ('ranges', 'message'),
     [
-        ('{"detail.99.0": [0, 1]}', r"'detail.99.0', and it has none.* seg_ros calibrate"),
-        ('{"detail.0.1": [0, 1]}', r"'detail.0.1', and it is a BatchNorm2d"),
+        ('{"detail.99.0": [0, 1]}', r"'detail.99.0', which does not exist.* seg_ros calibrate"),
+        ('{"detail.0.1": [0, 1]}', r"'detail.0.1', which is a BatchNorm2d"),
         ('{"head.1": [1, 0]}', r'goes into head.1; found 1.0 and 0.0'),
         ('{"head.1": [0, NaN]}', r'goes into head.1; found 0.0 and nan'),
         ('{"head.1": [0, Infinity]}', r'goes into head.1; found 0.0 and inf'),
@@ -237,7 +239,7 @@ def test_the_command_writes_ranges_and_says_what_they_cost(
     target = tmp_path / 'new.safetensors'
     assert run(file, folder, '--out', target, '--json', tmp_path / 'result.json') == 0
     result = json.loads((tmp_path / 'result.json').read_text())
-    # Of seven images the second and the seventh are held out.
+    # The second and the seventh of the seven images are held out.
     assert (result['images'], result['held_out']) == (5, 2)
     found = load_checkpoint(target).activation_ranges
     assert found == {name: tuple(pair) for name, pair in result['activation_ranges'].items()}
@@ -269,7 +271,7 @@ def test_the_command_reads_bags_and_spreads_what_it_uses(
         assert run(file, *inputs, '--images', 3, '--out', target, '--json', result) == 0
         results.append(json.loads(result.read_text())['activation_ranges'])
     drive = SampleDrive(seed=2, frames=7, size=(64, 48))
-    # Of frames 0, 2 and 4, the second is held out.
+    # The second of the frames 0, 2 and 4 is held out.
     images = [torch.from_numpy(drive[i][0]).unsqueeze(0) for i in (0, 4)]
     expected = calibrate(load_checkpoint(file), images)
     assert [{k: tuple(v) for k, v in ranges.items()} for ranges in results] == [expected] * 3

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is on the reports' pages."""
+"""The content of the reports' pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from seg_ros.images.overlay import thumbnail
 from seg_ros.replay.drive_plots import POINTS, thinned
 from seg_ros.replay.drive_report import write_drive_report
 from seg_ros.replay.drive_scores import DriveScores, FrameScores
-from seg_ros.reports.page import Code, Link, Section, write_report
+from seg_ros.reports.page import Code, Link, quantity, Section, size_text, write_report
+from seg_ros.reports.sections import confusion_sections
 
 # What holds for every page
 
@@ -81,7 +82,7 @@ def test_drive_page_says_the_scores(drive) -> None:
     (front, rear) = drive.source.split('>/rear/image_raw</h2>')
     total, front = front.split('>/front/image_raw</h2>')
     facts = Page(front).facts
-    # By hand: road 1, car 0, sky (180 - 6) / 180 rows of the six labelled frames.
+    # IoU by hand: road 1, car 0, sky (180 - 6) / 180 rows of the six labelled frames.
     assert facts == {
         'mean IoU': '0.656',
         'pixel accuracy': '98.3%',
@@ -151,7 +152,7 @@ def test_worst_frames_link_into_the_time_line_and_back(drive) -> None:
     assert front.worst('miou')[0].place == 8
     assert front.worst('confidence')[0].place == 5
     assert len(front.worst('miou')) == 4
-    # The image, and what belongs to it: prediction, ground truth, errors; or the overlay.
+    # Each frame has its image, and prediction, ground truth and errors; or only an overlay.
     pictures = sum(
         2 + 2 * (frame.truth is not None)
         for measure in ('miou', 'confidence', 'flicker')
@@ -173,7 +174,7 @@ def test_page_has_the_colours_that_were_asked_for(tmp_path) -> None:
         tmp_path / 'a.html', 'a', '', [DriveScores('/a', '', [camera()])], labels, []
     )
     source = (tmp_path / 'a.html').read_text()
-    # Legends have rgb(), plots hexadecimal digits: of areas, of bars.
+    # Colours are rgb() in legends, and hexadecimal in plots (areas and bars).
     assert 'rgb(1, 2, 3)' in source and source.count('#010203') > 2
     assert 'rgb(128, 64, 128)' not in source and '#804080' not in source
 
@@ -308,6 +309,22 @@ def test_names_are_no_formulas(tmp_path) -> None:
     write_drive_report(tmp_path / 'a.html', 'a', '', drives, LABELS, SETTINGS)
     source = (tmp_path / 'a.html').read_text()
     assert all(re.search(f'{re.escape(name)}</text>', source) for name in names)
+
+
+def test_quantities_and_sizes_are_texts() -> None:
+    assert quantity(12.345, '.1f', 'ms') == '12.3\N{NO-BREAK SPACE}ms'
+    assert quantity(None, '.1f', 'ms') == quantity(float('nan'), '.1f', 'ms') == '–'
+    assert size_text((480, 640)) == '640x480' and size_text(()) == ''
+
+
+def test_without_errors_there_is_no_table_of_confusions() -> None:
+    counts = np.zeros((3, 4), np.int64)
+    np.fill_diagonal(counts, 5)
+    assert [s.title for s in confusion_sections(counts, LABELS)] == ['What is taken for what?']
+    counts[1, 2] = 1
+    matrix, table = confusion_sections(counts, LABELS, level=3)
+    assert (matrix.level, table.level) == (3, 3)
+    assert table.table == [('car', 'sky', '16.7%', '100.0%', '1')]
 
 
 def test_thumbnails_are_small_copies() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks in runs: byte for byte as Autoware reads them, and Autoware's ids."""
+"""Run-length encoded masks: the exact bytes that Autoware reads, and Autoware's ids."""
 
 import struct
 
@@ -20,7 +20,7 @@ from seg_ros.images.run_length import (
 
 
 def read_as_autoware_does(data: bytes, height: int, width: int) -> np.ndarray:
-    """Decode one run after the other: a byte, a native int, so many pixels from left to right."""
+    """Decode run by run: a byte for the label, and a native int for its number of pixels."""
     mask = np.full((height, width), 77, np.uint8)
     place = 0
     for i in range(0, len(data), 5):
@@ -70,7 +70,7 @@ def test_the_bytes():
 
 
 def test_large_masks():
-    """The worst case, five bytes a pixel, and a drawn one, which is small."""
+    """The worst case has five bytes for each pixel; a drawn street has much less."""
     noise = np.tile(np.arange(256, dtype=np.uint8), (1024, 8))
     runs = encode(noise)
     assert runs.size == 5 * noise.size
@@ -131,7 +131,7 @@ def test_each_name_is_one_of_a_data_set_and_each_id_one_of_autoware():
     names = {n.lower() for s in (CAMVID, CAMVID32, CITYSCAPES, COCO_STUFF) for n in s.names}
     assert set(AUTOWARE_IDS) <= names
     assert set(AUTOWARE_IDS.values()) < set(AUTOWARE)
-    # Only text, which may be on anything, has no place.
+    # Only text, which can be on any object, has no counterpart.
     assert {n for n in CAMVID32.names if n.lower() not in AUTOWARE_IDS} == {'Misc_Text'}
 
 

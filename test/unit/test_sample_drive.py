@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic drive: a seed's own, exactly labelled, like a street, and one camera's."""
+"""The synthetic drive: repeatable, exactly labelled, and seen by a pin-hole camera."""
 
 import hashlib
 from itertools import pairwise
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seg_ros.__main__ import main
-from seg_ros.datasets.synthetic.camera_state import Moment
+from seg_ros.datasets.synthetic.camera_state import CameraState
 from seg_ros.datasets.synthetic.canvas import Canvas, CAR, ROAD
 from seg_ros.datasets.synthetic.layout import kit_of
 from seg_ros.datasets.synthetic.sample_drive import SampleDrive
@@ -29,7 +29,7 @@ def drive():
 
 @pytest.fixture(scope='module')
 def frames(drive):
-    """Every tenth frame, in order."""
+    """Return every tenth frame, in order."""
     return {index: drive[index] for index in range(0, 300, 10)}
 
 
@@ -97,8 +97,8 @@ def test_colours_are_those_of_a_street(frames):
 
     sky, building, road = (mean(CAMVID.names.index(n)) for n in ('sky', 'building', 'road'))
     assert sky.min() > 180
-    assert sky[2] > sky[0]  # rather blue than yellow
-    assert np.ptp(road) < 20  # grey
+    assert sky[2] > sky[0]  # the sky is rather blue than yellow
+    assert np.ptp(road) < 20  # the road is grey
     assert 45 < road.mean() < 110
     assert 55 < building.mean() < 130
 
@@ -116,7 +116,7 @@ def test_it_moves_but_not_wildly(drive):
 
 
 def test_effects_touch_the_image_only(drive, frames):
-    pixels = draw(Moment(kit_of(3), 10 / drive.rate), SMALL, drive.focal)
+    pixels = draw(CameraState(kit_of(3), 10 / drive.rate), SMALL, drive.focal)
     image, labels = frames[10]
     np.testing.assert_array_equal(labels, pixels[..., 3])
     difference = np.abs(image.astype(int) - pixels[..., :3])
@@ -124,24 +124,24 @@ def test_effects_touch_the_image_only(drive, frames):
 
 
 def test_ground_labels_are_where_the_camera_matrix_puts_the_kerb(drive, frames):
-    """Points of the empty road and of the pavement, projected with the camera matrix alone."""
+    """Road and pavement are where the camera matrix projects them."""
     hits = {ROAD: 0, 4: 0}
     for index, (_, labels) in frames.items():
-        moment = Moment(kit_of(3), index / drive.rate)
+        camera = CameraState(kit_of(3), index / drive.rate)
         for ahead in np.linspace(6, 14, 9):
-            edges = [moment.x(moment.s + ahead, s * ROAD_HALF_WIDTH) for s in (-1, 1)]
+            edges = [camera.x(camera.s + ahead, s * ROAD_HALF_WIDTH) for s in (-1, 1)]
             for x, expected in (
                 (edges[0] + 0.4, ROAD), (edges[1] - 0.4, ROAD),
                 (edges[0] - 0.4, 4), (edges[1] + 0.4, 4),
             ):  # fmt: skip
-                # The camera nods by a shear, which a pin-hole sees as its height changing.
-                point = (x, CAMERA_HEIGHT + moment.pitch * ahead, ahead)
+                # The pitch is drawn as a shear, which for a pin-hole is a change of height.
+                point = (x, CAMERA_HEIGHT + camera.pitch * ahead, ahead)
                 u, v, w = drive.camera_matrix @ point
                 column, row = round(u / w), round(v / w)
                 if 0 <= column < SMALL[0] and 0 <= row < SMALL[1]:
                     found = labels[row, column]
                     hits[expected] += found == expected
-                    # What else there is stands on it, or a side street crosses the pavement.
+                    # Other things stand on it, or a side street crosses the pavement.
                     assert found == expected or expected == 4 or found != 4, (index, ahead, x)
     assert min(hits.values()) > 50
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`study`: what its rows are, how they are trained and shared, what it shows."""
+"""The command `study`: its rows, their trainings, which studies share, and its report."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_every_row_is_what_it_says(row: StudyRow) -> None:
 
 
 def test_the_papers_figures_are_the_papers() -> None:
-    """Their mIoU in percent, milliseconds and gigabytes, as the papers print them."""
+    """The papers' figures are those that they print: mIoU in percent, milliseconds, gigabytes."""
     told = {
         name: [
             (
@@ -231,7 +231,7 @@ def test_rows_of_the_same_recipe_share_a_folder(root: Path, tmp_path: Path) -> N
     }  # fmt: skip
     row = STUDIES['guidance'].rows[0]
     assert folder_of(plan, row, 0).name.startswith('icnet,auxiliary=0,seed=0-')
-    # Another schedule is another training; another place for the same data is not.
+    # Another schedule needs another training; another folder of the same data does not.
     others = [replace(plan, epochs=2), replace(plan, crop=(97, 129)), plan]
     found = {folder_of(other, row, seed) for other in others for seed in (0, 1)}
     assert len(found) == 6
@@ -286,7 +286,7 @@ def test_bad_input_is_told(
 
 
 def made_up() -> dict[str, Any]:
-    """Return a result whose figures are easy to find again."""
+    """Return a made-up result whose figures are easy to find in the report."""
 
     def row(label: str, miou: float, ms: float, paper: Mapping[str, float]) -> dict[str, Any]:
         return {

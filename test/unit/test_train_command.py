@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`train` as its users run it, what it refuses, and what it goes on with."""
+"""The command `train`: its results, what it refuses, and how it resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import torch
 from seg_ros.images.image_file import write_image
 from seg_ros.inference.checkpoint import load_checkpoint
 from seg_ros.training.config import load_recipe, Recipe
-from seg_ros.training.images import Held, held
+from seg_ros.training.images import ImagesInMemory, in_memory
 from seg_ros.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -47,7 +47,7 @@ def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def out(finished: Path, tmp_path: Path) -> Path:
-    """Return a copy of that folder, to do with as one likes."""
+    """Return a copy of that folder that a test may change."""
     return shutil.copytree(finished, tmp_path / 'out')
 
 
@@ -55,7 +55,7 @@ def out(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_papers_recipes_say_what_the_papers_say() -> None:
-    """Values of Cityscapes and CamVid from the papers and their authors' repositories."""
+    """The recipes have the values of the papers and of their authors' repositories."""
     recipes = {path.stem: load_recipe(path) for path in RECIPES}
     names = {f'{n}_{d}' for n in ('icnet', 'bisenetv2', 'pspnet50') for d in
              ('camvid', 'cityscapes', 'coco_stuff', 'folder', 'sample_drive')}  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_run_leaves_weights_curves_and_figures(
     assert len(pictures) == 4
     shown = events.Images(pictures[0])[0]
     assert (shown.width, shown.height) == (192, 64), 'ground truth beside prediction'
-    # A second training does not run over the first one's weights.
+    # A second training does not overwrite the first one's weights.
     before = (out / 'last.pt').read_bytes()
     assert train(recipe, root, out) == 2
     assert '--resume' in capsys.readouterr().err
@@ -141,7 +141,7 @@ def test_training_starts_from_given_weights(root: Path, finished: Path, tmp_path
     started = Training(recipe, tmp_path / 'second').network.state_dict()
     for name, tensor in weights(stored).items():
         assert torch.equal(started[name], tensor), name
-    # On a data set of another class count only the classifiers start anew.
+    # With another number of classes, only the classifiers start from random weights.
     folder = dataset_layouts.write_folder(tmp_path / 'folder')
     other = replace(recipe, dataset='folder', root=str(folder))
     started = Training(other, tmp_path / 'third').network.state_dict()
@@ -153,7 +153,7 @@ def test_training_starts_from_given_weights(root: Path, finished: Path, tmp_path
 # Full disks and damage
 
 
-# TensorBoard's thread cannot write, either.
+# TensorBoard's thread cannot write its files, either.
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
 def test_a_full_disk_leaves_the_last_good_checkpoint(
     root: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
@@ -167,15 +167,15 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
         assert train(recipe, root, out, *more) == 2
     said = capsys.readouterr().err
     assert 'last.pt' in said or 'best.safetensors' in said
-    assert 'What was there before is whole. Make room' in said
+    assert 'An older file there is unchanged. Make room' in said
     assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    # With room again it goes on.
+    # The training resumes once there is space again.
     assert train(recipe, root, out, *more) == 0
     assert torch.load(out / 'last.pt', weights_only=True)['epoch'] == 3
 
 
 class Code:
-    """Runs when unpickled."""
+    """Runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ('owned',)
@@ -202,7 +202,7 @@ def test_a_damaged_checkpoint_is_not_resumed(
     content = last.read_bytes()
     assert train(recipe, root, last.parent, '--resume') == 2
     message = capsys.readouterr().err
-    assert f'{last}: expected what a training left' in message
+    assert f'{last}: expected the state of a training' in message
     assert 'another folder' in message
     assert last.read_bytes() == content
     assert not (tmp_path / 'owned').exists(), 'code in a file was run'
@@ -216,7 +216,7 @@ def test_a_training_is_not_resumed_with_another_recipe(
     assert 'expected a training with ohem: 0.7; found 0.0' in capsys.readouterr().err
 
 
-# What is wrong with the data is said before the first step
+# Mistakes in the data, which are reported before the first step
 
 
 @pytest.mark.parametrize('in_memory', [True, False], ids=['in memory', 'from disk'])
@@ -267,7 +267,7 @@ def test_a_wrong_label_file_is_named_before_the_first_step(
         ({'splits': ['train', 'nowhere']}, 'nowhere'),
         ({'batch': 5}, 'at most the 4 training images; found 5'),
         ({'drives': [3]}, 'Cityscapes: expected the classes of sample drive to add its images'),
-        ({'network': {**TINY['network'], 'alpha': 'x'}}, 'network: expected numbers'),
+        ({'network': {**TINY['network'], 'alpha': 'x'}}, 'network: expected arguments'),
         ({'batch': 1}, 'batch: expected 2 or more; found 1'),
         ({'splits': ['train', 5]}, r"splits to be like \('train', 'val'\); found \('train', 5\)"),
         ({'precision': 'fp16'}, 'fp16 needs a GPU'),
@@ -323,7 +323,7 @@ def test_a_split_without_any_label_is_refused(
     for path in (root / 'gtFine' / split).rglob('*labelIds.png'):
         write_image(path, np.zeros((64, 96), np.uint8))
     assert train(write_recipe(tmp_path), root, tmp_path / 'out') == 2
-    assert 'expected labelled pixels; found none but ignored ones in 4' in capsys.readouterr().err
+    assert 'expected labelled pixels; found only ignored ones in 4' in capsys.readouterr().err
 
 
 def test_what_a_kill_left_half_written_is_cleared(root: Path, tmp_path: Path, out: Path) -> None:
@@ -352,7 +352,7 @@ def test_wrong_arguments_are_named(
 ) -> None:
     try:
         code = train(write_recipe(tmp_path), root, tmp_path / 'out', *arguments)
-    except SystemExit as stop:  # argparse's own way
+    except SystemExit as stop:  # argparse's way to report errors
         code = stop.code
     assert code == 2
     assert message in capsys.readouterr().err
@@ -364,10 +364,10 @@ def test_images_come_from_disk_where_they_do_not_fit(
     changes = {'class_weight_power': 0.5, 'paste': 0.5, 'root': str(root)}
     recipe = load_recipe(write_recipe(tmp_path, **changes))
     memory = Training(recipe, tmp_path / 'memory')
-    assert isinstance(memory.loader.dataset.samples, Held)
+    assert isinstance(memory.loader.dataset.samples, ImagesInMemory)
     monkeypatch.setattr('seg_ros.training.images.MEMORY_SHARE', 0.0)
     disk = Training(recipe, tmp_path / 'disk')
-    assert held(disk.data) is disk.data is disk.loader.dataset.samples
+    assert in_memory(disk.data) is disk.data is disk.loader.dataset.samples
     assert torch.equal(memory.weights, disk.weights)
     assert memory.loader.dataset.donors == disk.loader.dataset.donors != {}
     for one, other in zip(memory.loader, disk.loader):

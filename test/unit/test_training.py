@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def colour_of(labels: np.ndarray) -> np.ndarray:
-    """Return an image whose colours say the labels: (H, W) to (H, W, 3)."""
+    """Return an image, (H, W, 3), whose colours tell the labels, (H, W)."""
     return np.stack([labels * 20, 255 - labels * 20, 30 + labels * 7], -1).astype(np.uint8)
 
 
@@ -76,10 +76,10 @@ def test_image_and_labels_move_together(options: dict) -> None:
         assert new_image.shape == (56, 72, 3)
         assert new_labels.shape == (56, 72)
         assert new_image.dtype == new_labels.dtype == np.uint8
-        # Between two classes there is no third.
+        # Resizing labels makes no third class between two classes.
         assert set(np.unique(new_labels)) <= {0, 2, 4, 6, 8, 10, 255}
         expected = np.where((new_labels == 255)[..., None], (124, 116, 104), colour_of(new_labels))
-        # Where two blocks meet, colours blend; so away from borders.
+        # Colours blend where two blocks meet, so compare pixels away from borders.
         windows = np.lib.stride_tricks.sliding_window_view(new_labels, (7, 7))
         inside = np.zeros((56, 72), bool)
         inside[3:-3, 3:-3] = (windows == windows[:, :, 3:4, 3:4]).all((2, 3))
@@ -90,7 +90,7 @@ def test_image_and_labels_move_together(options: dict) -> None:
 
 
 def test_labels_do_not_drift_against_the_image() -> None:
-    """Where a border falls in the image, to a fraction of a pixel, and in the labels."""
+    """Return the place of a border in the image, to a fraction of a pixel, and in the labels."""
     drift = []
     for seed in range(150):
         rng = np.random.default_rng(seed)
@@ -192,7 +192,7 @@ def test_a_rare_class_is_pasted_with_its_pixels() -> None:
         image, labels = (x.numpy() for x in pasting[epoch, 0])
         before, labels_before = (x.numpy() for x in plain[epoch, 0])
         pasted = labels == 5
-        # The class came with its colour; all else is as it was.
+        # The pasted class has its own colour, and all other pixels are unchanged.
         np.testing.assert_array_equal(labels[~pasted], labels_before[~pasted])
         np.testing.assert_array_equal(image[:, ~pasted], before[:, ~pasted])
         off = np.abs(image.transpose(1, 2, 0)[pasted].astype(int) - colour_of(labels)[pasted])
@@ -246,7 +246,7 @@ def by_hand(logits: Tensor, labels: Tensor, weights: list[float]) -> list[tuple[
 
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor, list[float]]:
-    """Logits, labels of which some are ignored, and weights."""
+    """Return logits, labels of which some are ignored, and weights."""
     torch.manual_seed(0)
     labels = torch.randint(0, 3, (2, 8, 12))
     labels[torch.rand(2, 8, 12) < 0.2] = 255
@@ -258,7 +258,7 @@ def test_cross_entropy_by_hand(batch: tuple[Tensor, Tensor, list[float]]) -> Non
     pixels = by_hand(logits, labels, weights)
     expected = sum(e * w for e, w in pixels) / sum(w for _, w in pixels)
     assert float(cross_entropy(logits, labels, torch.tensor(weights))) == pytest.approx(expected)
-    # And in half precision the sums are still float32.
+    # Sums are float32, also if the logits are in half precision.
     half = cross_entropy(logits.bfloat16(), labels, torch.tensor(weights))
     assert half.dtype == torch.float32
     assert float(half) == pytest.approx(expected, rel=0.01)
@@ -312,7 +312,7 @@ def test_class_weights() -> None:
 
 
 def lovasz_by_hand(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the loss from the definition: a set function's growth along the sorted errors."""
+    """Return the loss by its definition: the growth of a set function along the sorted errors."""
     losses = []
     for c in sorted(set(labels.tolist())):
         truth = labels == c
@@ -321,7 +321,7 @@ def lovasz_by_hand(probabilities: np.ndarray, labels: np.ndarray) -> float:
         loss = before = 0.0
         for i in np.argsort(-errors):
             wrong.add(int(i))
-            # Jaccard's loss if just these pixels were wrong: false ones leave, or join, the class.
+            # The Jaccard loss if only these pixels were wrong: they leave, or join, the class.
             missed = sum(bool(truth[j]) for j in wrong)
             union = truth.sum() + len(wrong) - missed
             now = 1 - (truth.sum() - missed) / union
@@ -382,7 +382,7 @@ def test_total_loss_adds_the_auxiliary_ones(batch: tuple[Tensor, Tensor, list[fl
 
 @pytest.mark.parametrize('size', [(64, 96), (50, 70), (33, 47), (90, 60)], ids=str)
 def test_auxiliary_labels_fit_any_crop(size: tuple[int, int]) -> None:
-    # Each pixel's label is its place, and each logit says the place that it stands for.
+    # Each block of labels has its own class, and logits predict the class where they stand.
     height, width = size
     labels = (torch.arange(height)[:, None] // 16 * 7 + torch.arange(width) // 16)[None]
     classes = int(labels.max()) + 1
@@ -396,7 +396,7 @@ def test_auxiliary_labels_fit_any_crop(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize('size', [(64, 96), (50, 70), (90, 60)], ids=str)
 def test_labels_of_what_a_resized_output_covers(size: tuple[int, int]) -> None:
-    """A pixel of a map at 1/4 that was resized without aligned corners is centred on four."""
+    """After resizing to 1/4 without aligned corners, a pixel stands for the middle of 4x4."""
     height, width = size
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     coarse = torch.zeros(1, 1, -(-height // 4), -(-width // 4))
@@ -420,7 +420,7 @@ def test_learning_rate() -> None:
     assert rates[55] == pytest.approx(0.2 * 0.5**0.9)
     assert rates[99] == pytest.approx(0.2 * (1 / 90) ** 0.9)
     assert all(a > b > 0 for a, b in pairwise(rates[10:]))
-    # Neither no warm-up nor nothing but warm-up divides by 0.
+    # A training without warm-up, or with nothing else, does not divide by 0.
     assert learning_rate(replace(recipe, warm_up=0), 0, 100) == pytest.approx(0.2)
     assert learning_rate(replace(recipe, warm_up=1), 99, 100) == pytest.approx(0.2)
     assert learning_rate(recipe, 0, 1) == pytest.approx(0.2)
@@ -504,7 +504,7 @@ def test_a_wrong_recipe_is_refused(tmp_path: Path, text: str, found: str) -> Non
 
 
 def make_camvid(root: Path, splits: dict[str, int] | None = None) -> Path:
-    """Write a data set of CamVid's layout whose colours say the labels."""
+    """Write a data set of CamVid's layout, with images whose colours tell the labels."""
     for number, (split, count) in enumerate((splits or {'train': 8, 'val': 3}).items()):
         lines = []
         for i in range(count):
@@ -525,7 +525,7 @@ def camvid_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def street(seed: int) -> np.ndarray:
-    """Return labels of something like a street, 64 by 96: easier to learn than blocks."""
+    """Return labels that resemble a street, 64 by 96, which are easier to learn than blocks."""
     rng = np.random.default_rng(seed)
     horizon, car = int(rng.integers(24, 40)), int(rng.integers(0, 64))
     labels = np.full((64, 96), CAMVID.names.index('sky'), np.uint8)
@@ -581,7 +581,7 @@ def tensors(state) -> dict[str, Tensor]:
 
 @pytest.fixture(scope='module')
 def trained(street_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
-    """Return a short training that has run to its end, and what it returned."""
+    """Return a short training that has ended, and its result."""
     out = tmp_path_factory.mktemp('trained')
     training = Training(replace(TINY, root=str(street_root)), out)
     return training, training.run()
@@ -596,7 +596,7 @@ def test_a_training_learns_and_keeps_the_best(
     assert history[-1]['loss'] < 0.6 * history[0]['loss']
     best = max(history, key=lambda record: record['miou'])
     assert best['miou'] > 0.4
-    # The stored weights are rounded to half precision, and scored as stored.
+    # The stored weights are rounded to half precision, and these rounded weights are scored.
     assert result['miou'] == pytest.approx(best['miou'], abs=0.01)
     assert result == {
         'miou': result['miou'],
@@ -615,7 +615,7 @@ def test_a_training_learns_and_keeps_the_best(
     assert (facts['data'], facts['split']) == ('CamVid', 'train')
     assert 'research' in facts['terms']
     assert str(street_root) not in json.dumps(facts), 'a path of this machine in the weights'
-    # Scored again from the file, it is as good as it says.
+    # The stored file has the scores that its metadata says.
     data = camvid(street_root, 'val')
     again = evaluate(
         Segmenter(result['checkpoint'], device='cpu', backend='torch'), (data[i] for i in range(3))
@@ -635,7 +635,7 @@ def test_the_best_is_kept_when_later_ones_are_worse(
     )
     recipe = replace(TINY, root=str(street_root), epochs=8, validate_every=2, batch=8)
     result = Training(recipe, tmp_path).run()
-    assert result['miou'] == 0.59  # of what was stored
+    assert result['miou'] == 0.59  # the score of the stored weights
     facts = load_checkpoint(tmp_path / 'best.safetensors').training
     assert facts['epoch'] == 4
     assert facts['miou'] == {'val': 0.59}
@@ -653,7 +653,7 @@ def test_weights_are_averaged(trained: tuple[Training, dict]) -> None:
 
 @pytest.fixture(scope='module')
 def whole(street_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
-    """Return a training that is shorter still, and what it returned."""
+    """Return an even shorter training, and its result."""
     network = {**TINY.network, 'head_width': 8, 'alpha': 0.125}
     recipe = replace(TINY, root=str(street_root), network=network, batch=4, epochs=3)
     training = Training(recipe, tmp_path_factory.mktemp('whole'))
@@ -661,7 +661,7 @@ def whole(street_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 class Stopped(Exception):
-    """The power went out."""
+    """Stands for a loss of power."""
 
 
 @pytest.mark.parametrize('moment', ['_train_epoch', '_validate', '_save'])

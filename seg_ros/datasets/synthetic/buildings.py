@@ -45,7 +45,7 @@ def _window(
     h: int,
     frame: Colour,
 ) -> None:
-    """Draw one window with frame, glazing bars, a reflection, a lintel and a sill."""
+    """Draw a window with its frame, glazing bars, reflection, lintel and sill."""
     dark = 12 + 24 * rng.random_sample()
     light = dark + 80 * rng.random_sample() ** 2
     ramp = np.linspace(light, dark, h, dtype=np.float32)[:, None, None]
@@ -76,7 +76,7 @@ def _lettering(
     h: int,
     ink: Colour,
 ) -> None:
-    """Draw strokes that read as writing from a distance."""
+    """Draw strokes that look like writing from a distance."""
     step = max(3, int(h * 0.75))
     for left in range(x, x + w - step, step):
         if rng.random_sample() < 0.15:
@@ -88,7 +88,7 @@ def _lettering(
 
 
 def _shop(rng: np.random.RandomState, image: NDArray[np.float32], top: int) -> None:
-    """Draw a shop front from row `top` to the pavement."""
+    """Draw a shop front from row ``top`` down to the pavement."""
     height, width = image.shape[:2]
     colour = pick(rng, FASCIAS)
     ink = (225.0, 220.0, 200.0) if sum(colour) < 260 else (40.0, 30.0, 30.0)
@@ -117,7 +117,7 @@ def _shop(rng: np.random.RandomState, image: NDArray[np.float32], top: int) -> N
 
 
 def facade(rng: np.random.RandomState, floors: int, bays: int) -> Texture:
-    """Draw the front of a building, `floors` high and `bays` windows wide."""
+    """Draw the front of a building of ``floors`` storeys, ``bays`` windows wide."""
     storey, bay = 112 + rng.randint(0, 16), 84 + rng.randint(0, 36)
     ground_floor = 132
     height, width = ground_floor + storey * (floors - 1) + 22, bay * bays
@@ -161,7 +161,7 @@ def side_wall(rng: np.random.RandomState) -> Texture:
 
 
 def roof(rng: np.random.RandomState) -> Texture:
-    """Draw slates or tiles, 10 m by 4 m."""
+    """Draw a roof of slates or tiles, 10 m by 4 m."""
     colour = pick(rng, ((66, 66, 72), (72, 70, 70), (98, 64, 50), (84, 74, 66)))
     image = plane(160, 400, colour)
     image *= (1 + 0.12 * noise(rng, 32, 50).repeat(5, 0).repeat(8, 1))[..., None]

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the camera is on a synthetic street at one time, how it points, and what light it sees."""
+"""The camera's position and direction on a synthetic street, and the light, at one time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,31 @@ import numpy as np
 from .layout import Kit
 from .textures import Pixels
 
-SPEED = 8.0  # of the camera, in metres per second
+SPEED = 8.0
+"""The camera's mean speed in metres per second."""
 
 
-class Moment:
+class CameraState:
     """
-    The state of camera and light.
+    The state of camera and light at one time of a drive.
 
-    :param time: in seconds since the start of the drive
+    :param kit: the street.
+    :param time: seconds since the start of the drive.
+    :ivar s: position along the road in metres.
+    :ivar u: position right of the road's middle in metres.
+    :ivar turn: heading as a slope: metres to the right per metre along the road.
+    :ivar bob: vertical shake, -2 to 2.
+    :ivar pitch: how far the vanishing point is below the image's centre, in focal lengths.
+    :ivar sun: share of sunlight, 0 to 1.
+    :ivar gain: exposure, a factor on brightness.
+    :ivar warmth: colour cast, which is added to red's gain and subtracted from blue's.
     """
 
     def __init__(self, kit: Kit, time: float) -> None:
         self.kit, self.time = kit, time
         p = kit.phases
-        self.s = SPEED * time + 9 * math.sin(time * 0.21 + p[7])  # metres along the road
-        self.u = -1.5 + 0.2 * math.sin(time * 0.31 + p[0])  # metres right of the road's middle
+        self.s = SPEED * time + 9 * math.sin(time * 0.21 + p[7])
+        self.u = -1.5 + 0.2 * math.sin(time * 0.31 + p[0])
         self.turn = kit.heading(self.s) + 0.012 * math.sin(time * 0.47 + p[1])
         self.bob = math.sin(time * 9.1 + p[2]) + math.sin(time * 5.3 + p[3])
         self.pitch = 0.012 + 0.0018 * self.bob
@@ -34,20 +44,20 @@ class Moment:
         self.warmth = 0.03 * math.sin(time * 0.13 + p[6]) + 0.03 * self.sun - 0.03
 
     def x(self, s: float, u: float) -> float:
-        """Give the camera's x of a point `s` along the road and `u` right of its middle."""
+        """Return the x, as seen by the camera, of a point of the road's coordinates s and u."""
         bend = self.kit.bend
         return u - self.u + bend(s) - bend(self.s) - self.turn * (s - self.s)
 
     def slope(self, s: float) -> float:
-        """Give how far the road at `s` leads to the camera's right, per metre ahead."""
+        """Return how far the road at ``s`` leads to the camera's right, per metre ahead."""
         return self.kit.heading(s) - self.turn
 
     def sunlit(self, side: int) -> float:
-        """Give the brightness of the fronts on one side of the road."""
+        """Return the brightness, as a factor, of the buildings on one side of the road."""
         return 1.0 + 0.2 * self.sun if side != self.kit.sun_side else 1.0 - 0.28 * self.sun
 
     def exposure(self) -> Pixels:
-        """Give the table from the scene's colours to the image's, 1x256x3."""
+        """Return the table that turns the scene's colours into the image's, (1, 256, 3)."""
         scene = np.arange(256) / 255
         columns = []
         for tint in (1 + self.warmth, 1.0, 1 - self.warmth):

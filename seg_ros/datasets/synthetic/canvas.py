@@ -1,10 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A pin-hole camera's view of flat pieces of the world, painted far to near with their class.
+A pin-hole camera's view of flat pieces of the world, painted from far to near.
 
 The label is the canvas's fourth channel, so that a piece fills exactly the same pixels of the
-image and of the labels. Points are metres: x right, y up from the ground, z ahead of the camera.
+image and of the labels. Points are in metres: x right, y up from the ground, z ahead of the
+camera.
 """
 
 from __future__ import annotations
@@ -20,23 +21,31 @@ from .cars import Solid
 from .textures import Colour, Pixels, Texture
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
+"""The labels, which are CamVid's train ids."""
 
-NEAR = 0.3  # metres; what is nearer is cut off
-_SHIFT = 4  # bits of a pixel's fraction in what OpenCV draws
-HAZE = (205.0, 500.0)  # grey level of far air; metres in which it would hide everything
+NEAR = 0.3
+"""The distance in metres of the near plane; whatever is nearer is cut off."""
+
+_SHIFT = 4
+"""The number of fractional bits in the pixel coordinates that OpenCV draws with."""
+
+HAZE = (205.0, 500.0)
+"""The grey level of distant air, and the distance in metres at which it would hide everything."""
 
 Points = NDArray[np.float64]
 Span = tuple[float, float]
+"""A first and a last coordinate."""
 
 
 class Canvas:
     """
-    The frame being painted.
+    A frame that is painted piece by piece.
 
-    :param size: width and height in pixels
-    :param focal: focal length in pixels
-    :param centre: column and row of the vanishing point of straight ahead
-    :param height: of the camera above the ground, in metres
+    :param size: width and height in pixels.
+    :param focal: focal length in pixels.
+    :param centre: column and row of the vanishing point straight ahead.
+    :param height: height of the camera above the ground in metres.
+    :ivar pixels: uint8 (H, W, 4): RGB and label.
     """
 
     def __init__(
@@ -47,14 +56,19 @@ class Canvas:
         self.pixels: Pixels = np.zeros((size[1], size[0], 4), np.uint8)
 
     def project(self, points: Points) -> Points:
-        """Project Nx3 points ahead of the camera to Nx2 pixels."""
+        """Return the pixels, (N, 2), of points ahead of the camera, (N, 3)."""
         scale = self.focal / points[:, 2]
         x = points[:, 0] * scale + self.centre[0]
         y = (self.height - points[:, 1]) * scale + self.centre[1]
         return np.stack([x, y], 1)
 
     def outline(self, points: Points) -> NDArray[np.int32] | None:
-        """Clip a convex polygon at the near plane and project it, for drawing with `_SHIFT`."""
+        """
+        Clip a convex polygon at the near plane and project it to the frame.
+
+        :returns: pixels with :data:`_SHIFT` fractional bits, int32 (N, 2); None if it is not in
+            view.
+        """
         if points[:, 2].min() < NEAR:
             points = _clip_near(points)
             if len(points) < 3:
@@ -74,7 +88,7 @@ class Canvas:
         return np.rint(np.clip(pixels, -6e4, 6e4) * (1 << _SHIFT)).astype(np.int32)
 
     def polygon(self, points: Points, colour: Colour, label: int) -> None:
-        """Fill a convex polygon, hazed by its distance."""
+        """Fill a convex polygon, faded by haze according to its distance."""
         outline = self.outline(points)
         if outline is not None:
             keep, add = haze(float(points[0, 2]))
@@ -82,7 +96,7 @@ class Canvas:
             cv2.fillConvexPoly(self.pixels, outline, (r, g, b, label), cv2.LINE_8, _SHIFT)
 
     def upright(self, x: Span, y: Span, z: float, colour: Colour, label: int) -> None:
-        """Fill a rectangle that stands across the view."""
+        """Fill an upright rectangle that faces the camera."""
         corners = [(x[0], y[0], z), (x[1], y[0], z), (x[1], y[1], z), (x[0], y[1], z)]
         self.polygon(np.array(corners), colour, label)
 
@@ -92,8 +106,8 @@ class Canvas:
         """
         Draw a solid.
 
-        :param place: x and z of its middle, and how far x moves per metre ahead
-        :param facing: 1 where it faces away from the camera, -1 where it comes towards it
+        :param place: x and z of its middle, and how far x moves per metre ahead.
+        :param facing: 1 if it faces away from the camera, -1 if it faces the camera.
         """
         x, z, slope = place
         middle = body.length / 2
@@ -130,10 +144,10 @@ class Canvas:
         outline: Points | None = None,
     ) -> None:
         """
-        Draw a texture on the parallelogram from `corner` along `across` and `down`.
+        Draw a texture on the parallelogram from ``corner`` along ``across`` and ``down``.
 
-        :param shade: factor on its colours
-        :param outline: convex polygon in that plane to draw instead of the whole parallelogram
+        :param shade: factor on its colours.
+        :param outline: convex polygon in that plane to draw instead of the whole parallelogram.
         """
         o, a, d = (np.array(vector, np.float64) for vector in (corner, across, down))
         shape = self.outline(
@@ -146,7 +160,7 @@ class Canvas:
         bottom = min(self.rows, (int(shape[:, 1].max()) >> _SHIFT) + 2)
         if right <= left or bottom <= top:
             return
-        # Reduce the texture to about the resolution at which it is seen, for each of its axes.
+        # Along each axis, take the reduced texture whose resolution is about that of the frame.
         ends = sorted((max(3.0, float(o[2])), max(3.0, float(o[2] + a[2]))))
         distance = ends[0] ** 0.6 * ends[1] ** 0.4 if a[2] else max(NEAR, float(o[2]))
         turned = abs(a[0] * o[2] - a[2] * o[0]) / (math.hypot(a[0], a[2]) * math.hypot(o[0], o[2]))
@@ -161,11 +175,11 @@ class Canvas:
         )
         plane = np.stack([a / source.shape[1], d / source.shape[0], o], 1)
         plane[1, 2] -= self.height
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # pixel centres
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # to the centres of pixels
         shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
         matrix = shift @ to_camera @ plane @ half
         if abs(np.linalg.det(matrix)) < 1e-9:
-            return  # seen edge-on
+            return  # The texture is seen edge-on.
         patch = cv2.warpPerspective(
             source,
             matrix,
@@ -197,7 +211,7 @@ class Canvas:
         shade: float = 1.0,
         mirrored: bool = False,
     ) -> None:
-        """Draw a texture upright and facing the camera, its foot's middle at `place`."""
+        """Draw a texture upright, facing the camera, with the middle of its foot at ``place``."""
         x, y, z = place
         width, height = texture.size[0] * scale, texture.size[1] * scale
         side = -1 if mirrored else 1
@@ -206,10 +220,11 @@ class Canvas:
 
     def shadow(self, x: float, z: float, half: Span, factor: float, slope: float = 0.0) -> None:
         """
-        Darken a rectangle of the ground, whose labels stay.
+        Darken a rectangle of the ground, and leave its labels unchanged.
 
-        :param half: half its width and half its length
-        :param slope: how far x moves per metre ahead
+        :param half: half its width and half its length in metres.
+        :param factor: factor on its colours.
+        :param slope: how far x moves per metre ahead.
         """
         width, length = half
         corners = np.array(
@@ -235,7 +250,7 @@ class Canvas:
 
 
 def haze(distance: float) -> tuple[float, float]:
-    """Give the factor and the addend by which air fades a colour at a distance in metres."""
+    """Return the factor and the addend by which air fades a colour at a distance in metres."""
     share = min(0.4, distance / HAZE[1])
     return 1 - share, share * HAZE[0]
 
@@ -252,7 +267,7 @@ def _clip_near(points: Points) -> Points:
 
 
 def _blend(target: Pixels, patch: Pixels, coverage: Pixels) -> None:
-    """Let what is behind `patch` show through it where its coverage is below 255."""
+    """Let the background show through ``patch`` where its coverage is below 255."""
     weight = np.maximum(coverage.astype(np.float32) - 128, 0)[..., None] / 127
     behind = target[..., :3]
     patch[..., :3] = behind + (patch[..., :3].astype(np.float32) - behind) * weight

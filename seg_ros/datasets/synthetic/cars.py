@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from .textures import Colour
 
 Span = tuple[float, float]
+"""A first and a last coordinate, or a point of a plane."""
 
 GLASS: Colour = (34, 40, 46)
 PAINTS: Sequence[Colour] = (
     (126, 130, 134), (150, 152, 152), (30, 32, 36), (24, 26, 30), (32, 42, 74), (110, 26, 28),
     (176, 176, 172), (70, 74, 80), (38, 62, 50), (104, 86, 62), (46, 74, 110),
 )  # fmt: skip
-_PROFILES: Sequence[Sequence[tuple[float, float]]] = (  # rear to front: metres along, metres high
+_PROFILES: Sequence[Sequence[tuple[float, float]]] = (
     ((0, 0.3), (0, 0.88), (0.1, 0.97), (0.45, 1.43), (1.75, 1.48), (2.6, 1.0), (3.5, 0.86),
      (3.74, 0.7), (3.8, 0.3)),
     ((0, 0.3), (0, 0.92), (0.62, 0.98), (1.25, 1.41), (2.3, 1.43), (3.2, 0.98), (4.1, 0.86),
@@ -30,21 +31,28 @@ _PROFILES: Sequence[Sequence[tuple[float, float]]] = (  # rear to front: metres 
     ((0, 0.36), (0, 1.1), (0.02, 1.3), (0.06, 2.2), (3.2, 2.24), (3.95, 1.32), (4.55, 1.12),
      (4.76, 0.9), (4.82, 0.36)),
 )  # fmt: skip
+"""Outlines from the rear to the front (metres along, metres high) of the four kinds of cars."""
 
 
 class Face(NamedTuple):
-    """A flat piece of a solid: 3D corners (x right, y up, z ahead) and a colour."""
+    """
+    A flat piece of a solid.
+
+    :param points: its corners in metres, x right, y up, z ahead, (N, 3).
+    :param detail: whether it is too small to be drawn at a distance.
+    """
 
     points: NDArray[np.float64]
     colour: Colour
-    detail: bool  # too small to be worth drawing from afar
+    detail: bool
 
 
 class Solid:
     """
-    Faces in the order to draw them, of a shape so nearly convex that this order serves every view.
+    A body made of flat faces, nearly convex, so that one drawing order suits every view.
 
-    :param size: half the width, and the length from z = 0, in metres
+    :param faces: the faces in the order in which they are drawn.
+    :param size: half the width, and the length from z = 0, in metres.
     """
 
     def __init__(self, faces: Sequence[Face], size: tuple[float, float]) -> None:
@@ -65,7 +73,7 @@ def _scale(colour: Colour, factor: float) -> Colour:
 
 
 class _Body:
-    """A car being built: collects faces, each given in the plane in which it is flat."""
+    """Collects the faces of a car, which are given in the coordinates of their own plane."""
 
     def __init__(self, kind: int) -> None:
         self.profile = _PROFILES[kind]
@@ -75,13 +83,13 @@ class _Body:
         self.faces: list[Face] = []
 
     def width(self, y: float) -> float:
-        """Give half the car's width at a height."""
+        """Return half the car's width at a height, in metres."""
         return self.half if y <= self.waist + 0.05 else self.top
 
     def add(
         self, points: Sequence[tuple[float, float, float]], colour: Colour, detail: bool = False
     ) -> None:
-        """Add a face of any direction."""
+        """Add a face in any plane."""
         self.faces.append(Face(np.array(points, np.float64), colour, detail))
 
     def rear(self, x: Span, y: Span, colour: Colour, detail: bool = False) -> None:
@@ -90,7 +98,7 @@ class _Body:
         self.add([(across, up, -0.01) for across, up in corners], colour, detail)
 
     def front(self, x: Span, y: Span, colour: Colour, detail: bool = False) -> None:
-        """Add a rectangle at the front, which leans back."""
+        """Add a rectangle at the front, which is inclined backwards."""
         z, high = self.profile[-2]
         slope = (self.length - z) / (high - 0.3)
         corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
@@ -104,10 +112,10 @@ class _Body:
         self, points: Sequence[Span], colour: Colour, detail: bool = False, out: float = 0.0
     ) -> None:
         """
-        Add a polygon to either side.
+        Add a polygon to both sides.
 
-        :param points: along and up.
-        :param out: how far it stands out.
+        :param points: its corners: metres along the car and metres up.
+        :param out: how far it protrudes, in metres.
         """
         for sign in (-1, 1):
             flat = [(sign * (self.width(up) + out), up, along) for along, up in points]
@@ -115,7 +123,7 @@ class _Body:
 
 
 def car(rng: np.random.RandomState, index: int) -> Solid:
-    """Build car `index`: a hatchback, saloon, van or delivery van, its rear at z = 0."""
+    """Build car ``index``: a hatchback, saloon, van or delivery van, with its rear at z = 0."""
     kind = (0, 1, 0, 2, 0, 1, 0, 3)[index % 8]
     paint = _scale(PAINTS[index % len(PAINTS)], 0.85 + 0.3 * rng.random_sample())
     body = _Body(kind)
@@ -129,13 +137,13 @@ def car(rng: np.random.RandomState, index: int) -> Solid:
 
 
 def _shell(body: _Body, paint: Colour, pane: Span) -> None:
-    """Add what spans the car, from the rear bumper over the roof to the front bumper."""
+    """Add the faces across the whole car, from the rear bumper over the roof to the front one."""
     shades = (0.85, 1.1, 0.85, 1.35, 1.05, 1.28, 1.05, 0.85)
     for index, ((z1, y1), (z2, y2)) in enumerate(zip(body.profile, body.profile[1:])):
         w1, w2 = body.width(y1), body.width(y2)
         quad = [(-w1, y1, z1), (w1, y1, z1), (w2, y2, z2), (-w2, y2, z2)]
         body.add(quad, _scale(paint, shades[index]))
-        if index in (2, 4):  # the rear window and the windscreen, which mirror the sky above
+        if index in (2, 4):  # The rear window and the windscreen reflect the sky at their top.
             for low, tone in ((pane[0], 1.1), ((pane[0] + pane[1]) / 2, 2.0)):
                 glass = [
                     (
@@ -156,7 +164,7 @@ def _end(
     lamp: Colour,
     plate: Colour,
 ) -> None:
-    """Add what is on the rear or front: bumper, tyres, lamps up to a height, number plate."""
+    """Add a rear or front: bumper, tyres, lamps up to the height ``high``, number plate."""
     half = body.half
     for rise, tone in ((0.7, 0.92), (0.62, 0.84), (0.55, 0.74), (0.47, 0.58), (0.38, 0.48)):
         rectangle((-half, half), (0.3, rise), _scale(paint, tone))
@@ -171,9 +179,9 @@ def _end(
 
 def _flanks(body: _Body, paint: Colour, cab: float) -> None:
     """
-    Add the sides: shaded in bands, with windows, a door, wheels.
+    Add both sides, shaded in bands, with windows, a door and wheels.
 
-    :param cab: where not 0, only this much of the windows is glass: a delivery van.
+    :param cab: length in metres of the side windows of a delivery van's cab; 0 for other cars.
     """
     length, waist, profile = body.length, body.waist, body.profile
     body.sides([*profile[:3], *profile[5:]], _scale(paint, 1.08))
@@ -213,6 +221,6 @@ def _box(z1: float, z2: float, y1: float, y2: float) -> list[Span]:
 
 
 def _circle(z: float, radius: float, y: float) -> list[Span]:
-    """Give a wheel's rim, cut off at the ground."""
+    """Return the outline of a wheel, cut off at the ground."""
     angles = [index * math.pi / 6 for index in range(12)]
     return [(z - radius * math.cos(a), max(0.0, y + radius * math.sin(a))) for a in angles]

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fronts of a synthetic street: buildings, gardens, side streets."""
+"""The frontage of a synthetic street: buildings, gardens and side streets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from .layout import Lot
 from .scene import Scene, VIEW
 from .textures import dice, FACADE_LINE
 
-_DEPTH = 9.2  # metres from a building's front to its back
-_ROOF = 2.6  # metres from eaves to ridge
+_DEPTH = 9.2
+"""Metres from a building's front to its back."""
+
+_ROOF = 2.6
+"""Metres from the eaves of a roof up to its ridge."""
 
 
 def add_frontage(scene: Scene, side: int, block: int) -> None:
-    """Add one block of one side."""
-    s = scene.moment.s
+    """Add the frontage of one block on one side of the street."""
+    s = scene.camera.s
     previous: Lot | None = None
     for lot in scene.kit.lots(side, block):
         if lot.end > s + 1 and lot.start < s + VIEW:
@@ -36,9 +39,9 @@ def add_frontage(scene: Scene, side: int, block: int) -> None:
 
 
 def _building(scene: Scene, side: int, lot: Lot, ended: bool) -> None:
-    """Draw a building: its end wall, its roof, its front."""
+    """Draw the end wall (if ``ended``), the roof and the front of a building."""
     kit, canvas = scene.kit, scene.canvas
-    shade = scene.moment.sunlit(side) * (0.85 + 0.3 * (lot.choice % 7) / 6)
+    shade = scene.camera.sunlit(side) * (0.85 + 0.3 * (lot.choice % 7) / 6)
     pitched = lot.choice % 3 > 0
     ridge = lot.height + (_ROOF if pitched else 0.0)
     x, _, z = scene.place(lot.start, side * FACADE_LINE)
@@ -56,19 +59,19 @@ def _building(scene: Scene, side: int, lot: Lot, ended: bool) -> None:
         back = side * _DEPTH / 2
         corner, down = (x0 + back, ridge, z0), (-back, -_ROOF, 0)
         canvas.paste(tiles, corner, (dx, 0, dz), down, BUILDING, 1.1 * shade)
-        if z > 1:  # a chimney
+        if z > 1:  # Draw a chimney.
             x, _, z1 = scene.place(lot.start + 0.8, side * (FACADE_LINE + 3.6))
             colour = (92 * shade, 70 * shade, 60 * shade)
             canvas.upright((x, x + 0.9 * side), (ridge - 1.2, ridge + 1.1), z1, colour, BUILDING)
     front = kit.facades[lot.choice % len(kit.facades)]
     scene.front(front, span, side, FACADE_LINE, lot.height, BUILDING, shade)
-    if lot.choice % 4 == 1 and z > 1:  # a sign that hangs over the pavement
+    if lot.choice % 4 == 1 and z > 1:  # Draw a sign that hangs over the pavement.
         x, _, z1 = scene.place(lot.start + 1, side * (FACADE_LINE - 0.6))
         canvas.stand(kit.boards[lot.choice % len(kit.boards)], (x, 2.9, z1), SIGN, shade=0.9)
 
 
 def _add_garden(scene: Scene, side: int, lot: Lot) -> None:
-    """Add a garden with trees, fence and hedge, or what one sees down a side street."""
+    """Add a garden with trees, fence and hedge, or the wood at the end of a side street."""
     kit = scene.kit
     roll = iter(dice(kit.seed, lot.choice, side))
     wood = kit.woods[lot.choice % len(kit.woods)]

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground of a synthetic street, and what fences it off."""
+"""The textures of a synthetic street's ground and fences."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .textures import (
 
 
 def ground(rng: np.random.RandomState) -> Texture:
-    """Draw one period of the ground: rows run along the road, columns from -10 to 10 m across."""
+    """Draw one period of the ground, along the road by rows, 10 m to either side by columns."""
     height, width = round(GROUND_PERIOD / TEXEL), round(20 / TEXEL)
     across = (np.arange(width, dtype=np.float32) + 0.5) * TEXEL - 10
     image = plane(height, width, (74, 77, 81))
     relief = clouds(rng, height, width, 3, 5)
     wheel = np.exp(-((np.abs(np.abs(across) - 1.9) - 0.75) ** 2) / 0.08).astype(np.float32)
     image *= (1 + 0.05 * relief - 0.07 * wheel)[..., None]
-    for _ in range(26):  # repairs and manholes
+    for _ in range(26):  # repairs, and below manholes
         x, y = rng.randint(150, width - 150), rng.randint(0, height - 200)
         w, h = rng.randint(16, 70), rng.randint(20, 190)
         image[y : y + h, x : x + w] *= 0.82 + 0.26 * rng.random_sample()
@@ -46,7 +46,7 @@ def ground(rng: np.random.RandomState) -> Texture:
     worn = 0.82 + 0.09 * relief
 
     def mark(y: float, length: float, x: float, thickness: float, colour: Colour) -> None:
-        """Paint a rectangle: `y` metres along the road, `x` across, to its middle."""
+        """Paint a rectangle from ``y`` metres along the road, whose middle is ``x`` across it."""
         rows = slice(round(y / TEXEL), round((y + length) / TEXEL))
         columns = slice(
             round((x - thickness / 2 + 10) / TEXEL), round((x + thickness / 2 + 10) / TEXEL)
@@ -83,7 +83,7 @@ def ground(rng: np.random.RandomState) -> Texture:
 
 
 def fence(rng: np.random.RandomState, kind: str) -> Texture:
-    """Draw 6 m of railings or of boarded fence."""
+    """Draw 6 m of railings (``kind`` is ``railings``) or of a fence of boards."""
     height, width = 60, 300
     coverage = np.full((height, width), 128, np.uint8)
     if kind == 'railings':

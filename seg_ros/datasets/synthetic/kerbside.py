@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between the road and the fronts of a synthetic street, and the parked cars."""
+"""The kerbside of a synthetic street: lamps, signs, bollards, trees, rails and parked cars."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .layout import BLOCK, KERBSIDE, LEFT
 from .scene import choose, Scene
 from .textures import dice, ROAD_HALF_WIDTH, Texture
 
-KERB = ROAD_HALF_WIDTH + 0.45  # where lamp posts and signs stand
+KERB = ROAD_HALF_WIDTH + 0.45
+"""Metres from the middle of the road to the lamp posts and signs."""
 
 
 def add_kerbside(scene: Scene, side: int, block: int) -> None:
-    """Add one block of one side: lamps, signs, bollards, trees, rails, parked cars."""
+    """Add the kerbside of one block on one side of the street."""
     kit = scene.kit
     roll = iter(dice(kit.seed, KERBSIDE, side, block))
     start = block * BLOCK
@@ -32,8 +33,8 @@ def add_kerbside(scene: Scene, side: int, block: int) -> None:
     for _ in range(2):
         s, sign, height = start + BLOCK * next(roll), choose(kit.signs, roll), next(roll)
         add(s, partial(_sign, scene, side, sign, 2.1 + 0.7 * height))
-    if block % 2:  # at the pedestrian crossing, which comes once in each period of the ground
-        light = kit.lights[int(scene.moment.time / 4 + block) % 3]
+    if block % 2:  # The ground has a pedestrian crossing in every second block.
+        light = kit.lights[int(scene.camera.time / 4 + block) % 3]
         add(start + 35.5, partial(_sign, scene, side, light, 2.3))
     for index in range(int(6 * next(roll))):
         add(start + 20 + 1.6 * index, lambda s: _bollard(scene, s, side))
@@ -43,7 +44,7 @@ def add_kerbside(scene: Scene, side: int, block: int) -> None:
     if next(roll) < 0.4:
         begin = start + 4 + 20 * next(roll)
         for s in (begin, begin + 5, begin + 10):
-            if s + 5 > scene.moment.s + 0.5:
+            if s + 5 > scene.camera.s + 0.5:
                 rail, u = kit.fences[3], KERB - 0.2
                 scene.add(s + 6.4, partial(scene.front, rail, (s, s + 5), side, u, 1.1, FENCE))
     often, share = (0.2, 0.5) if side == LEFT else (0.5, 0.6)
@@ -57,7 +58,8 @@ def add_kerbside(scene: Scene, side: int, block: int) -> None:
 
 
 def _post(scene: Scene, x: float, z: float, width: float, height: float, grey: float) -> None:
-    for right, tone in ((width / 2, 0.7), (0.0, 1.25)):  # its dark side, its lit side
+    """Draw a post: its dark side over its whole width, then its lit side over the left half."""
+    for right, tone in ((width / 2, 0.7), (0.0, 1.25)):
         colour = (grey * tone, grey * tone, grey * tone)
         scene.canvas.upright((x - width / 2, x + right), (0, height), z, colour, POLE)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands where in a synthetic street: a function of the seed and of the place alone."""
+"""The layout of a synthetic street, a function of the seed and of the place alone."""
 
 from __future__ import annotations
 
@@ -13,23 +13,36 @@ import numpy as np
 from . import buildings, cars, ground, people, plants, signs, textures
 from .textures import dice, random_state
 
-BLOCK = 48.0  # metres of street laid out at a time
+BLOCK = 48.0
+"""Length in metres of the blocks in which the street is laid out."""
+
 LEFT, RIGHT = -1, 1
-FRONTAGE, KERBSIDE, TRAFFIC, WALKERS, FRAME = range(5)  # what a generator is for
+"""The sides of the road, which are the signs of u."""
+
+FRONTAGE, KERBSIDE, TRAFFIC, WALKERS, FRAME = range(5)
+"""The purposes of random generators, as part of their seeds."""
 
 
 class Lot(NamedTuple):
-    """A stretch of one side of the street: what stands along it, and its random number."""
+    """
+    A stretch of one side of the street.
+
+    :param start: its first metre along the road.
+    :param end: its last metre along the road.
+    :param kind: ``building``, ``green`` (a garden) or ``street`` (a side street).
+    :param choice: a random number that chooses its textures.
+    :param height: the building's height in metres.
+    """
 
     start: float
     end: float
-    kind: str  # building, green, or street: a side street
+    kind: str
     choice: int
     height: float
 
 
 class Kit:
-    """All textures and solids of a seed, and its street's layout."""
+    """All textures and solids of a seed's street, and the street's layout."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -72,15 +85,15 @@ class Kit:
         self._lots: dict[tuple[int, int], list[Lot]] = {}
 
     def bend(self, s: float) -> float:
-        """Give how far right of straight ahead the road's middle is after `s` metres."""
+        """Return how many metres right of straight ahead the road's middle is at ``s`` metres."""
         return sum(size * math.sin(s / scale + phase) for size, scale, phase in self.bends)
 
     def heading(self, s: float) -> float:
-        """Give the slope of `bend`."""
+        """Return the slope of :meth:`bend` at ``s`` metres."""
         return sum(size / scale * math.cos(s / scale + phase) for size, scale, phase in self.bends)
 
     def lots(self, side: int, block: int) -> list[Lot]:
-        """Lay out one block of one side of the street, front to front."""
+        """Return the lots of one block on one side of the street, in order."""
         if (side, block) not in self._lots:
             roll = iter(dice(self.seed, FRONTAGE, side, block))
             lots: list[Lot] = []
@@ -99,18 +112,18 @@ class Kit:
                     Lot(start, stop, kind, choice, front.size[1] * (0.92 + 0.2 * next(roll)))
                 )
                 start = stop
-            if len(self._lots) > 200:  # a long drive forgets what lies behind
+            if len(self._lots) > 200:  # A long drive must not keep all the lots behind it.
                 self._lots.clear()
             self._lots[side, block] = lots
         return self._lots[side, block]
 
     def lot(self, side: int, s: float) -> Lot:
-        """Find the lot beside a point of the road."""
+        """Return the lot beside the road at ``s`` metres."""
         lots = self.lots(side, math.floor(s / BLOCK))
         return next((lot for lot in lots if s < lot.end), lots[-1])
 
 
 @functools.lru_cache(maxsize=2)
 def kit_of(seed: int) -> Kit:
-    """Make the kit of a seed, once."""
+    """Return the kit of a seed, which is made only once."""
     return Kit(seed)

@@ -33,11 +33,12 @@ FRAMES: Sequence[Colour] = (
     (126, 130, 134), (150, 152, 152), (30, 32, 36), (24, 26, 30), (32, 42, 74), (110, 26, 28),
     (176, 176, 172), (70, 74, 80), (38, 62, 50), (104, 86, 62), (46, 74, 110),
 )  # fmt: skip
-STEPS = 8  # drawings of a walk or of a turn of the pedals
+STEPS = 8
+"""Number of drawings of a stride, or of a turn of the pedals."""
 
 
 def person(rng: np.random.RandomState) -> list[Texture]:
-    """Draw somebody on foot, once for each step of a stride."""
+    """Draw a pedestrian, once for each step of a stride."""
     height = 1.6 + 0.26 * rng.random_sample()
     coat, legs = pick(rng, COATS, 0.3), pick(rng, TROUSERS, 0.2)
     skin, hair = pick(rng, SKIN), pick(rng, HAIR)
@@ -98,7 +99,7 @@ def person(rng: np.random.RandomState) -> list[Texture]:
 
 
 def cyclist(rng: np.random.RandomState, *, towards: bool) -> list[Texture]:
-    """Draw a cyclist seen from behind, or from the front, once for each step of a pedal turn."""
+    """Draw a cyclist, from the front if ``towards``, once for each step of a pedal turn."""
     jacket, legs = pick(rng, JACKETS), pick(rng, TROUSERS)
     skin, helmet = (
         pick(rng, SKIN),
@@ -146,7 +147,7 @@ def cyclist(rng: np.random.RandomState, *, towards: bool) -> list[Texture]:
 
 
 def bicycle(rng: np.random.RandomState) -> Texture:
-    """Draw a bicycle from its side."""
+    """Draw a bicycle from the side."""
     sketch = Sketch(1.76, 1.1)
     frame = pick(rng, FRAMES)
     for x in (-0.54, 0.54):

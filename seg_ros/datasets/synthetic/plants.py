@@ -14,7 +14,7 @@ from .textures import clouds, Colour, noise, pick, Pixels, plane, Texture, to_pi
 
 
 def bare_tree(rng: np.random.RandomState) -> Texture:
-    """Draw a tree in winter: the sky shows between its twigs, as it does in most of CamVid's."""
+    """Draw a tree without leaves, like most trees in CamVid: the sky shows between its twigs."""
     height, width = 400, 320
     wood = np.zeros((height, width), np.uint8)
     twigs = [(160.0, 399.0, -math.pi / 2, 84.0, 9.0, 0)]
@@ -26,7 +26,7 @@ def bare_tree(rng: np.random.RandomState) -> Texture:
             for _ in range(3 if depth in (1, 2, 4) else 2):
                 bend = (rng.random_sample() - 0.5) * 1.5
                 reach = length * (0.66 + 0.22 * rng.random_sample())
-                up = min(0.1, max(-math.pi - 0.1, angle + bend))  # twigs do not hang
+                up = min(0.1, max(-math.pi - 0.1, angle + bend))  # Twigs do not hang down.
                 twigs.append((x2, y2, up, reach, thickness * 0.6, depth + 1))
     outline = cv2.morphologyEx(
         cv2.copyMakeBorder(wood, 30, 30, 30, 30, cv2.BORDER_CONSTANT),
@@ -44,7 +44,7 @@ def bare_tree(rng: np.random.RandomState) -> Texture:
 def _leaves(
     rng: np.random.RandomState, coverage: Pixels, colour: Colour, gaps: float
 ) -> tuple[NDArray[np.float32], Pixels]:
-    """Fill an outline with foliage: clumps lit from above, leaves, and gaps where it is thin."""
+    """Fill an outline with foliage: clumps lit from above, leaves, and gaps in thin places."""
     height, width = coverage.shape
     clumps = clouds(rng, height, width, width / 34, 3)
     lit = clumps - np.roll(clumps, -9, 0)
@@ -81,7 +81,7 @@ def leafy_tree(rng: np.random.RandomState) -> Texture:
 
 
 def hedge(rng: np.random.RandomState, height_m: float) -> Texture:
-    """Draw 12 m of hedge or of the edge of a wood."""
+    """Draw 12 m of a hedge, or of the edge of a wood."""
     height, width = round(height_m / 0.03), 400
     top = height * 0.1 * (1 + clouds(rng, 8, width, 6)[4])
     coverage = np.where(np.arange(height)[:, None] > top[None], 255, 0).astype(np.uint8)

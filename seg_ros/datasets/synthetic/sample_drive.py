@@ -3,9 +3,10 @@
 """
 A synthetic drive through a street, with exact labels in CamVid's classes.
 
-The street is a function of the seed and of the distance along the road, its traffic one of the
-time as well: any frame can be drawn on its own. The world is flat and traffic keeps left; the
-camera is a pin-hole 1.35 m above the ground. Its turns are small enough to be drawn as shears.
+The street is a function of the seed and of the distance along the road, and its traffic one of
+the time as well, so that any frame can be drawn on its own. The world is flat and traffic keeps
+left. The camera is a pin-hole 1.35 m above the ground; its turns are so small that they are drawn
+as shears.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...images.labels import CAMVID
 from . import textures
-from .camera_state import Moment
+from .camera_state import CameraState
 from .layout import FRAME, kit_of
 from .textures import Pixels, random_state
 from .view import draw
@@ -26,13 +27,13 @@ from .view import draw
 
 class SampleDrive:
     """
-    A drive as a sequence of frames.
+    A synthetic drive as a sequence of frames.
 
-    :param seed: of the street, its traffic and its weather
-    :param frames: how many
-    :param size: width and height in pixels, 16 or more
-    :param rate: frames per second
-    :raises ValueError: a size, rate or length that cannot be drawn
+    :param seed: the seed of the street, its traffic and its weather.
+    :param frames: number of frames.
+    :param size: width and height in pixels, 16 or more.
+    :param rate: frames per second.
+    :raises ValueError: the size, rate or number of frames is too small.
     """
 
     labels = CAMVID
@@ -56,7 +57,11 @@ class SampleDrive:
 
     @property
     def camera_matrix(self) -> NDArray[np.float64]:
-        """The 3x3 matrix from x right, y down, z ahead to pixels; a pixel's centre is whole."""
+        """
+        The matrix, (3, 3), that projects points (x right, y down, z ahead) to pixels.
+
+        The centres of pixels have integer coordinates.
+        """
         width, height = self.size
         f = self.focal
         return np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]], np.float64)
@@ -68,18 +73,18 @@ class SampleDrive:
         """
         Draw a frame.
 
-        :returns: image, uint8 RGB HxWx3; class ids, uint8 HxW
-        :raises IndexError: there is no such frame
+        :returns: the image, uint8 RGB (H, W, 3), and its train ids, uint8 (H, W).
+        :raises IndexError: there is no such frame.
         """
         index = range(self.frames)[index]
-        moment = Moment(self._kit, index / self.rate)
-        pixels = draw(moment, self.size, self.focal)
-        image = self._optics.photograph(pixels[..., :3], moment, index)
+        camera = CameraState(self._kit, index / self.rate)
+        pixels = draw(camera, self.size, self.focal)
+        image = self._optics.photograph(pixels[..., :3], camera, index)
         return image, pixels[..., 3].copy()
 
 
 class _Optics:
-    """What lens and sensor do to the image."""
+    """The effects of lens and sensor on the image."""
 
     def __init__(self, seed: int, size: tuple[int, int]) -> None:
         width, height = size
@@ -95,21 +100,21 @@ class _Optics:
             (255 * (1 - 0.13 * (x * x + y * y)))[..., None].astype(np.uint8), 3, 2
         )
 
-    def photograph(self, colours: Pixels, moment: Moment, index: int) -> Pixels:
-        """Blur by motion and lens, expose, shade the corners, and add noise."""
+    def photograph(self, colours: Pixels, camera: CameraState, index: int) -> Pixels:
+        """Return the frame with blur of motion and lens, exposure, dark corners and noise."""
         height, width = colours.shape[:2]
         image = np.ascontiguousarray(colours)
-        zoom = 1.001 + 0.003 * math.sin(moment.time * 0.9) ** 2
+        zoom = 1.001 + 0.003 * math.sin(camera.time * 0.9) ** 2
         x, y = (width - 1) / 2, (height - 1) / 2
-        ahead = np.array([[zoom, 0, x * (1 - zoom)], [0, zoom, y * (1 - zoom) + 0.4 * moment.bob]])
+        ahead = np.array([[zoom, 0, x * (1 - zoom)], [0, zoom, y * (1 - zoom) + 0.4 * camera.bob]])
         moved = cv2.warpAffine(image, ahead, (width, height), borderMode=cv2.BORDER_REPLICATE)
         image = cv2.addWeighted(image, 0.5, moved, 0.5, 0)
         image = cv2.GaussianBlur(image, (0, 0), 0.25 + 0.2 * self.scale)
         soft = cv2.GaussianBlur(image, (0, 0), 0.4 + 0.8 * self.scale)
-        image = cv2.addWeighted(image, 1.5, soft, -0.5, 0)  # as cameras sharpen
-        image = cv2.LUT(image, moment.exposure())
+        image = cv2.addWeighted(image, 1.5, soft, -0.5, 0)  # Cameras sharpen their images.
+        image = cv2.LUT(image, camera.exposure())
         image = cv2.multiply(image, self.vignette, scale=1 / 255)
-        rng = random_state(moment.kit.seed, FRAME, index)
+        rng = random_state(camera.kit.seed, FRAME, index)
         top, left = rng.randint(0, 32, 2)
         grain = self.grain[top : top + height, left : left + width]
         return cv2.add(image, grain, dtype=cv2.CV_8U)

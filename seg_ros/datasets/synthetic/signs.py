@@ -13,7 +13,12 @@ from .textures import Colour, Texture
 
 
 def road_sign(rng: np.random.RandomState, kind: int) -> Texture:
-    """Draw a sign: 0 speed, 1 warning, 2 direction, 3 no entry, 4 or more a board with words."""
+    """
+    Draw a road sign.
+
+    :param kind: 0 is a speed limit, 1 a warning, 2 a direction, 3 no entry, and 4 or more a board
+        with writing.
+    """
     if kind < 4:
         sketch = Sketch(0.8, 0.8, 90)
         if kind == 0:
@@ -57,7 +62,7 @@ def road_sign(rng: np.random.RandomState, kind: int) -> Texture:
 
 
 def traffic_light(state: int) -> Texture:
-    """Draw a signal head with lamp `state` lit: 0 red, 1 amber, 2 green."""
+    """Draw a traffic light whose lamp ``state`` is lit: 0 red, 1 amber, 2 green."""
     sketch = Sketch(0.5, 1.15, 90)
     sketch.shape([(-0.24, 0.01), (0.24, 0.01), (0.24, 1.14), (-0.24, 1.14)], (24, 24, 26))
     lit: Sequence[Colour] = ((255, 60, 40), (255, 190, 60), (60, 240, 180))

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drawing small flat things in metres."""
+"""Drawings of small flat things, in metres."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from .textures import Colour, noise, Texture
 
 
 class Sketch:
-    """A drawing and its coverage; x from its middle and y from the ground, in metres."""
+    """
+    A drawing and its coverage, with x from its middle and y from the ground, in metres.
+
+    :param width: width in metres.
+    :param height: height in metres.
+    :param scale: pixels per metre.
+    """
 
     def __init__(self, width: float, height: float, scale: float = 110.0) -> None:
         self.size = (width, height)
@@ -22,13 +28,13 @@ class Sketch:
         self.coverage = np.zeros(self.image.shape[:2], np.uint8)
 
     def at(self, x: float, y: float) -> tuple[int, int]:
-        """Turn metres into a pixel."""
+        """Return the pixel (column, row) of a point given in metres."""
         return round((x + self.size[0] / 2) * self.scale), round((self.size[1] - y) * self.scale)
 
     def line(
         self, points: Sequence[tuple[float, float]], thickness: float, colour: Colour
     ) -> None:
-        """Draw a bent limb or tube."""
+        """Draw a line through points, such as a limb or a tube, ``thickness`` metres thick."""
         pixels = np.array([self.at(*point) for point in points], np.int32)
         width = max(1, round(thickness * self.scale))
         cv2.polylines(self.image, [pixels], False, colour, width)
@@ -41,13 +47,13 @@ class Sketch:
         cv2.fillPoly(self.coverage, [pixels], 255)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour, tall: float = 1.0) -> None:
-        """Fill a circle, or an ellipse `tall` times as high as wide."""
+        """Fill a circle, or an ellipse that is ``tall`` times as high as wide."""
         axes = (max(1, round(radius * self.scale)), max(1, round(radius * tall * self.scale)))
         cv2.ellipse(self.image, self.at(x, y), axes, 0, 0, 360, colour, -1)
         cv2.ellipse(self.coverage, self.at(x, y), axes, 0, 0, 360, 255, -1)
 
     def texture(self, rng: np.random.RandomState, roughness: float) -> Texture:
-        """Shade the drawing (light from above and from one side) and make it a texture."""
+        """Return the drawing as a texture, lit from one side and roughened by noise."""
         height, width = self.coverage.shape
         side = np.linspace(1.16, 0.84, width, dtype=np.float32)
         colours = self.image * side[None, :, None]

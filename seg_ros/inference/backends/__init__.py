@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Engines: what runs a network, behind one small interface."""
+"""Engines: the libraries that can run a network, behind one small interface."""
 
 import os
 import sys
@@ -8,9 +8,8 @@ import sys
 from .engine import Engine, EngineError
 from .engine_choice import BACKENDS, make_engine, PRECISIONS
 
-# OpenVINO and ONNX Runtime tell their makers that they run, over the network, and keep an id for
-# that in the user's home. A vehicle tells nobody. OpenVINO is silent where the package that does
-# it is not installed.
+# OpenVINO and ONNX Runtime send telemetry to their makers and store an id for it in the user's
+# home. A vehicle must not send any. OpenVINO sends none if its telemetry package is missing.
 os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
 

@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Compiled engines on disk, by content: the same network, settings and machine find theirs again.
+A cache of compiled engines on disk, named by network, settings and machine.
 
-Below $SEG_ROS_CACHE, else $XDG_CACHE_HOME/seg_ros, else ~/.cache/seg_ros. What is there can be
+The folder is $SEG_ROS_CACHE, else $XDG_CACHE_HOME/seg_ros, else ~/.cache/seg_ros. Its files can be
 deleted at any time.
 """
 
@@ -24,18 +24,18 @@ from ...images.files import write_atomically
 from ..checkpoint import Checkpoint
 
 Report = Callable[[str], None]
-"""Takes a line for people: what is being built, and what went wrong on the way."""
+"""A function that takes one line of text for users: what is being built, and what went wrong."""
 
 SUFFIX = '.engine'
 FORMAT = 2
-"""To be raised when the same checkpoint is compiled to something else than before."""
+"""The version of the cache. Raise it when the same checkpoint compiles to a different engine."""
 
 PROGRESS_SECONDS = 5.0
-"""How often somebody who waits for an engine hears that it is still being built."""
+"""The seconds between two reports that an engine is still being built."""
 
 
 def folder() -> Path:
-    """Return where engines are kept; it need not exist."""
+    """Return the cache's folder, which need not exist."""
     if own := os.environ.get('SEG_ROS_CACHE'):
         return Path(own)
     if base := os.environ.get('XDG_CACHE_HOME'):
@@ -46,29 +46,29 @@ def folder() -> Path:
         return Path(tempfile.gettempdir()) / f'seg_ros_{os.getuid()}'
 
 
-def content_key(checkpoint: Checkpoint, **facts: Any) -> str:
+def content_key(checkpoint: Checkpoint, **settings: Any) -> str:
     """
-    Return a name for what is compiled from a checkpoint.
+    Return the name under which an engine compiled from a checkpoint is stored.
 
-    :param facts: all else that the result depends on: size, precision, versions, machine.
+    :param settings: all else that the engine depends on: size, precision, versions, machine.
     """
     digest = sha256()
     for name, tensor in checkpoint.network.state_dict().items():
         digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().data)
-    facts |= {
+    settings |= {
         'format': FORMAT,
         'architecture': checkpoint.architecture,
         'exit': getattr(checkpoint.network, 'exit', None),
         'preprocessing': repr(checkpoint.preprocessing),
         'ranges': checkpoint.activation_ranges,
     }
-    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:32]
 
 
 def load(key: str, report: Report) -> bytes | None:
-    """Return what was stored, or None where it is not there or not whole."""
+    """Return a stored engine; None if there is none, or if it is damaged or not trusted."""
     path = folder() / f'{key}{SUFFIX}'
     try:
         owner, content = path.stat().st_uid, path.read_bytes()
@@ -77,14 +77,14 @@ def load(key: str, report: Report) -> bytes | None:
     except OSError as error:
         report(f'cannot read the engine cache: {error}')
         return None
-    # An engine is native code.
+    # Engines contain native code, so only this user's and root's are run.
     if owner not in (os.getuid(), 0):
         report(
-            f'{path} belongs to another user (id {owner}), and is not trusted: building anew. Let '
-            'SEG_ROS_CACHE name a folder of your own'
+            f'{path} belongs to another user (id {owner}), and is not trusted: building anew. Set '
+            'SEG_ROS_CACHE to a folder of your own'
         )
         return None
-    # Engines are given to native code, which takes a damaged one badly.
+    # Native libraries may crash on a damaged engine.
     digest, payload = content[:32], content[32:]
     if sha256(payload).digest() != digest:
         report(f'{path} is damaged: building anew')
@@ -93,21 +93,21 @@ def load(key: str, report: Report) -> bytes | None:
 
 
 def store(key: str, payload: bytes, report: Report) -> None:
-    """Keep a compiled engine; that it cannot be kept stops nobody."""
+    """Store a compiled engine. If that fails it is reported, and no error is raised."""
     path = folder() / f'{key}{SUFFIX}'
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, sha256(payload).digest() + payload)
     except OSError as error:
         report(
-            f'cannot keep the engine for the next start: {error}. Make room, or let SEG_ROS_CACHE '
-            'name another folder'
+            f'cannot keep the engine for the next start: {error}. Make room, or set SEG_ROS_CACHE '
+            'to another folder'
         )
 
 
 @contextmanager
 def building(what: str, report: Report) -> Iterator[None]:
-    """Say that something is being built, again every few seconds, and how long it took."""
+    """Report that something is being built, every few seconds again, and how long it took."""
     start, done = monotonic(), Event()
 
     def remind() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine is: a network compiled for one input size, device and precision."""
+"""The interface of engines: a network compiled for one input size, device and precision."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .cache import Report
 
 
 class EngineError(ValueError):
-    """A device, backend or precision that is not to be had here; the message says what is."""
+    """A device, backend or precision is not available; the error says which are."""
 
 
 class Engine(ABC):
     """
     A network that is ready to run.
 
-    :param checkpoint: left as it is; engines share nothing with it.
-    :param input_size: (height, width) of the pixels to come.
+    :param checkpoint: the network; it is not changed, and the engine shares no memory with it.
+    :param input_size: (height, width) of the images that :meth:`logits` will get.
     :param device: ``cpu``, ``cuda`` or ``cuda:N``.
     :param precision: one of :meth:`precisions`.
-    :param report: told what takes long, and what went wrong on the way.
-    :raises EngineError: it cannot be had like this; the message says what can.
+    :param report: called with messages about slow steps and about problems.
+    :raises EngineError: the engine is not available with these arguments.
     """
 
     backend: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
-    """What must be installed besides PyTorch."""
+    """The Python packages that the engine needs besides PyTorch."""
     recordable: ClassVar[bool] = False
-    """Whether a CUDA graph can hold what it does."""
+    """Whether the engine's work can be recorded as a CUDA graph."""
 
     def __init__(
         self,
@@ -49,26 +49,26 @@ class Engine(ABC):
 
     @classmethod
     def installed(cls) -> bool:
-        """Return whether all that it needs is there."""
+        """Return whether all the packages that the engine needs are installed."""
         return all(find_spec(package) is not None for package in cls.packages)
 
     @classmethod
     def runs_on(cls, device: str) -> bool:
-        """Return whether it has any use for a device; asked only where it is installed."""
+        """Return whether the engine supports a device; only called if it is installed."""
         return True
 
     @classmethod
     @abstractmethod
     def precisions(cls, device: str) -> tuple[str, ...]:
-        """Return what it computes in on the device, first what ``auto`` stands for."""
+        """Return the precisions that the engine has on a device; ``auto`` means the first."""
 
     @abstractmethod
     def logits(self, pixels: Tensor) -> Tensor:
         """
         Run the network.
 
-        Several threads may call it. What it returns may be overwritten by the same thread's next
-        call.
+        Several threads may call this. The result may be overwritten by the next call of the same
+        thread.
 
         :param pixels: RGB, uint8, (N, h, w, 3) of the input size, contiguous, on the device. N is
             1 on a CPU.

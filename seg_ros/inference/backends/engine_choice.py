@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which engine runs a network: the one asked for, or the fastest that is right."""
+"""The choice of an engine: the one asked for, or the fastest whose results are correct."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .openvino_engine import OpenVinoEngine
 from .torch_engine import TorchEngine
 
 ENGINES: tuple[type[Engine], ...] = (OpenVinoEngine, OnnxRuntimeEngine, TorchEngine)
-"""Fastest first, as doc/benchmarks found them where they run at all."""
+"""All engines, the fastest first, as measured in doc/benchmarks."""
 
 BACKENDS = (
     'auto',
@@ -37,18 +37,19 @@ PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16', 'int8')
 
 TOLERANCE = {'fp32': 1e-3, 'fp16': 0.02, 'bf16': 0.1, 'int8': 0.5}
 """
-How far an engine's logits may be from float32 PyTorch's: the norm of the difference over theirs.
-Rounding does a fraction of that, a wrong result several times as much.
+The largest relative error of an engine's logits, by precision: the norm of their difference to
+PyTorch's in float32, divided by the norm of the latter. Rounding causes a fraction of that, a
+wrong result several times as much.
 """
 
 MARGIN = 1.1
-"""How much faster than PyTorch another must be, so that noise does not choose."""
+"""How many times faster than PyTorch another engine must be to be chosen in spite of noise."""
 
 TURNS, RUNS = 3, 4
-"""How often each is timed."""
+"""How many turns each engine has when engines are timed, and how many timed runs a turn has."""
 
 PAUSE = 0.02
-"""Seconds before a turn: the threads of the one before wait for work by spinning."""
+"""The seconds to wait before a turn, as the threads of the engine before still spin for work."""
 
 
 def make_engine(
@@ -62,8 +63,8 @@ def make_engine(
     """
     Return an engine; for arguments see :class:`seg_ros.inference.segmenter.Segmenter`.
 
-    :param report: told which was chosen where there is a choice, and why.
-    :raises EngineError: it is not to be had; the message says what is.
+    :param report: called with problems, and with the engine that was chosen and why.
+    :raises EngineError: no engine of that backend and precision runs on the device.
     """
     for what, found, names in (
         ('backend', backend, BACKENDS),
@@ -72,7 +73,7 @@ def make_engine(
         if found not in names:
             raise EngineError(f'{what}: expected one of {", ".join(names)}; found {found!r}')
     wanted, _, provider = backend.partition(':')
-    # The libraries of the others stay out of the process.
+    # Only the libraries of the engines asked for are loaded into the process.
     asked = [engine for engine in ENGINES if backend == 'auto' or engine.backend == wanted]
     can, problems = _usable(asked, device)
     for problem in problems:
@@ -99,8 +100,8 @@ def make_engine(
         )
     if len(makers) == 1:
         return next(iter(makers.values()))()
-    # What was measured is kept, as it takes seconds, and as other processes shall get the same
-    # labels.
+    # The choice is cached: measuring takes seconds, and other processes should make the same
+    # choice, and so get the same labels.
     key = content_key(
         checkpoint,
         choice=list(makers),
@@ -115,11 +116,11 @@ def make_engine(
     try:
         name, why = json.loads(load(key, report) or b'')
         chosen_engine = makers[name]()
-    except Exception:  # never measured, or not to be had any more, whatever its library says
+    except Exception:  # no choice is cached, or the engine fails now, with any kind of error
         reference = TorchEngine(checkpoint, input_size, device, 'fp32', report)
         best = _fastest(makers, reference, _probe(input_size).to(device))
         name, why, chosen_engine = best.name, best.why, best.engine
-        if not best.failed:  # which may pass
+        if not best.failed:  # an engine that failed may work the next time
             store(key, json.dumps([name, why]).encode(), report)
     report(f'{name}: {why}')
     return chosen_engine
@@ -128,13 +129,13 @@ def make_engine(
 def _usable(
     engines: Sequence[type[Engine]], device: str
 ) -> tuple[dict[type[Engine], tuple[str, ...]], list[str]]:
-    """Return those for a device, with their precisions, and what is wrong with others."""
+    """Return the engines that run on a device, with their precisions; and problems of others."""
     can, problems = {}, []
     for engine in engines:
         try:
             if engine.installed() and engine.runs_on(device):
                 can[engine] = engine.precisions(device)
-        except Exception as problem:  # whatever its import runs into; there are other engines
+        except Exception as problem:  # importing a library may raise anything; try the others
             problems.append(f'{engine.backend} cannot be loaded: {problem}')
     return can, problems
 
@@ -147,7 +148,7 @@ def _name(device: str) -> str:
 
 
 def _probe(input_size: tuple[int, int]) -> Tensor:
-    """Return what looks a little like an image: blobs of colour under noise."""
+    """Return a test image, uint8 (1, h, w, 3): smooth blobs of colour with noise."""
     height, width = input_size
     random = torch.Generator().manual_seed(0)
     blobs = torch.rand(1, 3, -(-height // 32), -(-width // 32), generator=random) * 255
@@ -157,7 +158,7 @@ def _probe(input_size: tuple[int, int]) -> Tensor:
 
 
 class _Found(NamedTuple):
-    """An engine, why it was chosen, and whether another failed, which it may not do again."""
+    """The chosen engine with its name, the reason, and whether another engine failed."""
 
     name: str
     why: str
@@ -167,10 +168,12 @@ class _Found(NamedTuple):
 
 def _fastest(makers: dict[str, partial[Engine]], reference: Engine, pixels: Tensor) -> _Found:
     """
-    Return an engine that is right.
+    Return the first engine with correct results, or the last if that is faster.
 
-    The first that is must also beat the last, mostly PyTorch. Those between are not built: that
-    takes time, and the order says what to expect.
+    The last is PyTorch in most cases. Correct engines between the two are not built, as that takes
+    time and :data:`ENGINES` is sorted by speed.
+
+    :raises EngineError: no engine gives correct results.
     """
     remarks: list[str] = []
     right: dict[str, Engine] = {}
@@ -184,13 +187,13 @@ def _fastest(makers: dict[str, partial[Engine]], reference: Engine, pixels: Tens
             try:
                 engine = makers[name]()
                 error = float((engine.logits(pixels) - expected).norm() / expected.norm())
-            except Exception as problem:  # a library's own; there are other engines
+            except Exception as problem:  # libraries raise errors of their own; try the others
                 remarks.append(f'{name} fails: {problem}')
                 failed = True
                 continue
             if error <= TOLERANCE[engine.precision]:
                 right[name] = engine
-            else:  # also where it is not a number
+            else:  # also if the error is NaN
                 remarks.append(f'{name} is wrong, its logits are off by {error:.0%}')
         if not right:
             raise EngineError(
@@ -208,10 +211,10 @@ def _fastest(makers: dict[str, partial[Engine]], reference: Engine, pixels: Tens
 
 
 def _times(engines: Sequence[Engine], pixels: Tensor) -> list[float]:
-    """Return the median seconds of each, run as it will be."""
+    """Return each engine's median seconds, measured as it will be run: on CUDA in a pipeline."""
     runs: list[Callable[[], object]] = [partial(engine.logits, pixels) for engine in engines]
     if pixels.is_cuda:
-        from ..device_pipeline import DevicePipeline  # which knows engines
+        from ..device_pipeline import DevicePipeline  # here, as that module imports engines
 
         image = pixels[0].cpu().numpy()
         pipelines = [DevicePipeline(e, image.shape[:2], False, True) for e in engines]

@@ -27,15 +27,15 @@ PROVIDERS = {
     },
     'cuda': {'tensorrt': 'TensorrtExecutionProvider', 'cuda': 'CUDAExecutionProvider'},
 }
-"""What runs on which device, first what is chosen where nobody asks for another."""
+"""ONNX Runtime's execution providers by device; by default the first that works is used."""
 
 
 class OnnxRuntimeEngine(Engine):
     """
-    A network exported to ONNX; each batch size that comes makes a session of its own.
+    A network exported to ONNX, with a session for each batch size, built when it first occurs.
 
-    :param provider: ``cpu``, ``openvino`` or ``dnnl`` on a CPU, ``tensorrt`` or ``cuda`` on CUDA;
-        the first of them that works by default.
+    :param provider: ``cpu``, ``openvino`` or ``dnnl`` on a CPU, ``tensorrt`` or ``cuda`` on CUDA.
+        The default is ``cpu`` on a CPU, and on CUDA the first of the two that works.
     """
 
     backend = 'onnxruntime'
@@ -70,7 +70,7 @@ class OnnxRuntimeEngine(Engine):
 
     @classmethod
     def precisions(cls, device: str) -> tuple[str, ...]:
-        """Return what its providers compute in; int8 on CUDA is TensorRT's alone."""
+        """Return the precisions of its providers; on CUDA only TensorRT has int8."""
         if not device.startswith('cuda'):
             return ('fp32', 'int8')
         return ('fp16', 'fp32', *(('int8',) if 'tensorrt' in _available(device) else ()))
@@ -91,14 +91,14 @@ class OnnxRuntimeEngine(Engine):
         name, shape = session.get_inputs()[0].name, tuple(pixels.shape)
         binding.bind_input(name, kind, index, np.uint8, shape, pixels.data_ptr())
         if kind == 'cuda':
-            # ONNX Runtime works in a stream of its own, and waits for no other.
+            # ONNX Runtime has a CUDA stream of its own and does not wait for PyTorch's.
             torch.cuda.current_stream(pixels.device).synchronize()
         session.run_with_iobinding(binding)
         logits: Tensor = result
         return logits
 
     def _session(self, batch: int) -> Any:
-        """Return the session for a batch size, built when it first comes."""
+        """Return the session for a batch size, and build it if it is new."""
         with self._building:
             if batch not in self._sessions:
                 self._sessions[batch] = self._build(batch)
@@ -126,11 +126,12 @@ class OnnxRuntimeEngine(Engine):
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that spin until the next image take the core from whatever brings it.
+        # Else threads that spin until the next image would keep a core from the code that brings
+        # that image.
         options.add_session_config_entry('session.force_spinning_stop', '1')
-        options.log_severity_level = 3  # errors; what else it says is about its own doings
+        options.log_severity_level = 3  # errors only; other messages are of no use to users
         engines = folder() / f'{key}.tensorrt'
-        # What TensorRT cannot read back, it shall build anew.
+        # If TensorRT cannot read its cached engine, that is deleted and TensorRT is tried again.
         again = ['tensorrt'] if 'tensorrt' in self._providers and engines.exists() else []
         problems = []
         for name in [*again, *self._providers]:
@@ -139,7 +140,7 @@ class OnnxRuntimeEngine(Engine):
             try:
                 with building(what, self._report) if name == 'tensorrt' else nullcontext():
                     session = onnxruntime.InferenceSession(content, options, settings)
-            except Exception as error:  # its exceptions have no other class in common
+            except Exception as error:  # ONNX Runtime's exceptions have no other common class
                 problems.append(f'{name}: {error}')
                 shutil.rmtree(engines, ignore_errors=True)
                 continue
@@ -168,13 +169,17 @@ class OnnxRuntimeEngine(Engine):
             ) from error
 
     def _settings(self, provider: str, engines: Path) -> list[tuple[str, dict[str, str]]]:
-        """Return the providers of a session: the one, and what takes over what it lacks."""
+        """
+        Return a session's providers and settings: the one chosen, and the one it falls back to.
+
+        :param engines: the folder where TensorRT caches its engines.
+        """
         device = torch.device(self.device)
         if device.type == 'cpu':
             own = {'device_type': 'CPU'} if provider == 'openvino' else {}
             return [(PROVIDERS['cpu'][provider], own)]
         index = {'device_id': str(device.index or 0)}
-        # TF32 is no float32.
+        # TF32 would round to fewer bits than float32.
         cuda = (PROVIDERS['cuda']['cuda'], index | {'use_tf32': '0'})
         if provider == 'cuda':
             return [cuda]
@@ -206,7 +211,11 @@ def _available(device: str) -> list[str]:
 
 
 def _choose(provider: str, device: str, precision: str) -> list[str]:
-    """Return the providers to try, in their order."""
+    """
+    Return the providers to try, in that order.
+
+    :raises EngineError: the provider asked for is not available.
+    """
     available = _available(device)
     if provider and provider not in available:
         raise EngineError(

@@ -21,18 +21,19 @@ from .cache import building, content_key, load, Report, store
 from .engine import Engine, EngineError
 
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
-"""OpenVINO's names."""
+"""OpenVINO's names of the precisions."""
 
 
 @cache
 def core() -> Any:
     """
-    Return OpenVINO's Core, one a process, which is kept.
+    Return the process's only OpenVINO Core, which is never destroyed.
 
-    The CPU plugin gives the thread that loads it a stack for signals. When the plugin goes with
-    the last Core, that stack goes too, and the thread is left with it if another Core came in
-    between, or if the Core went in another thread; then the next signal that Python handles is a
-    segmentation fault (OpenVINO 2026.4, seen as one in the middle of waiting for a child process).
+    The CPU plugin installs an alternate signal stack in the thread that loads it, and frees the
+    stack when the last Core is destroyed. If another Core was made in between, or if the Core was
+    destroyed in another thread, the first thread goes on using the freed stack, and the next
+    signal that Python handles is a segmentation fault (OpenVINO 2026.4; it happened while waiting
+    for a child process).
     """
     import openvino
 
@@ -40,7 +41,7 @@ def core() -> Any:
 
 
 class OpenVinoEngine(Engine):
-    """A network compiled by OpenVINO; its threads are as many as PyTorch's."""
+    """A network compiled by OpenVINO, with as many threads as PyTorch has."""
 
     backend = 'openvino'
     packages = ('openvino',)
@@ -64,12 +65,12 @@ class OpenVinoEngine(Engine):
 
     @classmethod
     def runs_on(cls, device: str) -> bool:
-        """OpenVINO is for CPUs here."""
+        """Return whether the device is a CPU; OpenVINO is used on no other."""
         return device == 'cpu'
 
     @classmethod
     def precisions(cls, device: str) -> tuple[str, ...]:
-        """Return what this CPU has instructions for, narrow floats first."""
+        """Return the precisions that this CPU has instructions for, 16-bit floats first."""
         has = core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         half = tuple(name for name in ('bf16', 'fp16') if name.upper() in has)
         return (*half, 'fp32', 'int8')
@@ -89,16 +90,16 @@ class OpenVinoEngine(Engine):
 def _compiled(
     checkpoint: Checkpoint, input_size: tuple[int, int], precision: str, report: Report
 ) -> Any:
-    """Return the compiled model, from the cache where it is there."""
+    """Return the compiled model, from the cache if it is stored there."""
     import openvino
 
-    # In an int8 network, what is between the convolutions.
+    # The precision of an int8 network between its convolutions.
     floats = OpenVinoEngine.precisions('cpu')[0] if precision == 'int8' else precision
     settings = {
         'INFERENCE_PRECISION_HINT': HINTS[floats],
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-        # Or several processes would all take the first cores.
+        # With pinning, several processes would all use the first cores.
         'ENABLE_CPU_PINNING': False,
     }
     key = content_key(
@@ -114,7 +115,7 @@ def _compiled(
         try:
             return core().import_model(content, 'CPU', settings)
         except RuntimeError as error:
-            report(f'OpenVINO does not take its engine from the cache: {error}: building anew')
+            report(f'OpenVINO rejects its cached engine: {error}: building anew')
     height, width = input_size
     with building(f'OpenVINO engine, {width}x{height}, {precision}', report):
         network = Deployed(checkpoint)
@@ -132,7 +133,7 @@ def _traced(network: torch.nn.Module, shape: tuple[int, ...]) -> Any:
     import openvino
 
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter('ignore')  # of sizes that become constants, as they shall
+        warnings.simplefilter('ignore')  # tracing warns of constant sizes, which are intended
         example = torch.zeros(shape, dtype=torch.uint8)
         traced = torch.jit.trace(network, example, check_trace=False)
         return openvino.convert_model(traced, example_input=example, input=[(shape, np.uint8)])

@@ -16,7 +16,7 @@ TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 class TorchEngine(Engine):
-    """The network as it is, its convolutions in channels-last layout."""
+    """A network run by PyTorch, its convolutions in channels-last layout."""
 
     backend = 'torch'
     packages = ()
@@ -37,14 +37,15 @@ class TorchEngine(Engine):
                 'the backend openvino or onnxruntime'
             )
         if device.startswith('cuda') and precision == 'fp32':
-            # Else convolutions round to the 10 bits of TF32. PyTorch's switch is for all of them.
+            # Otherwise convolutions round to TF32, which has 10 bits of mantissa. PyTorch has this
+            # switch for the whole process only.
             torch.backends.cudnn.allow_tf32 = False
         self._network = Deployed(checkpoint).to(device)
         self._network.network.to(TYPES[precision])
         self._network.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def share_weights(self, other: TorchEngine) -> None:
-        """Use another engine's weights in place of equal ones of its own."""
+        """Replace this engine's weights by those of another engine where they are equal."""
         theirs = dict(other._network.named_parameters())
         for name, own in self._network.named_parameters():
             if name in theirs and torch.equal(own, theirs[name]):
@@ -52,11 +53,11 @@ class TorchEngine(Engine):
 
     @classmethod
     def precisions(cls, device: str) -> tuple[str, ...]:
-        """Return what it computes in, first what is fastest on the device."""
+        """Return PyTorch's precisions, first the fastest one on the device."""
         if device.startswith('cuda'):
             return ('fp16', 'bf16', 'fp32')
-        # Emulated bfloat16 is slower than float32, so ask for the instructions. The names are
-        # PyTorch's private ones and may be missing from another version.
+        # Emulated bfloat16 is slower than float32, so check that the CPU has instructions for it.
+        # These functions are private to PyTorch and may be missing in other releases.
         probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
         fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
         return ('bf16', 'fp32', 'fp16') if fast else ('fp32', 'bf16', 'fp16')

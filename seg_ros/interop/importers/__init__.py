@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Other projects' weights, made into checkpoints that give the same logits.
+Import of other projects' weights as checkpoints that give the same logits.
 
-Each project and network has an :class:`Importer`, which knows the file's names and what the
-project does to an image. ``choice`` finds the one for a file, and checks what it says.
+Each network of each project has an :class:`Importer`, which knows the names of the tensors and the
+project's preprocessing. :mod:`.import_file` finds the importer for a file and checks its result.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import Tensor
 from ...inference.preprocessing import Preprocessing
 
 COUNTER = 'num_batches_tracked'
-"""Of a batch norm: it plays no part in what a trained network computes."""
+"""The suffix of a batch norm's counter of batches, which does not affect a trained network."""
 
 
 class UnsupportedError(ValueError):
-    """Weights that cannot be imported; the message says what was found and is supported."""
+    """Weights cannot be imported; the error says what was found and what is supported."""
 
 
 def class_count(tensors: Mapping[str, Tensor], classifier: str) -> int:
     """
-    Return how many classes a classifier tells apart.
+    Return the number of classes of a classifier.
 
     :param classifier: the name of its kernel.
-    :raises UnsupportedError: that is no kernel of a convolution.
+    :raises UnsupportedError: the tensor is not the kernel of a convolution.
     """
     shape = tuple(tensors[classifier].shape)
     if len(shape) != 4:
@@ -42,14 +42,15 @@ def class_count(tensors: Mapping[str, Tensor], classifier: str) -> int:
 
 class Conversion(NamedTuple):
     """
-    What an importer makes of a file's tensors.
+    An importer's result: our network for a file's tensors, and the place of each tensor in it.
 
-    :param architecture: what :func:`seg_ros.models.build_model` takes, the class count included.
-    :param sources: the file's name of each tensor of our network but counters of batches.
-    :param left_out: the file's tensors that our network does without, and why nothing is lost;
-        counters of batches need not be named.
-    :param preprocessing: what the project does to an image.
-    :param input_size: (height, width) that the project's published mIoU is measured at.
+    :param architecture: the specification for :func:`seg_ros.models.build_model`, with the number
+        of classes.
+    :param sources: the name in the file of each tensor of our network, except counters of batches.
+    :param left_out: the file's tensors that our network does not use, and why they are not needed;
+        counters of batches need not be listed.
+    :param preprocessing: the project's preprocessing.
+    :param input_size: (height, width) at which the project measures its published mIoU.
     """
 
     architecture: dict[str, Any]
@@ -62,15 +63,15 @@ class Conversion(NamedTuple):
 @dataclass(frozen=True)
 class Importer:
     """
-    What is known of one project's files of one network.
+    The import of one network of one project.
 
     :param project: ``coincheung``, ``mmsegmentation``, ``paddleseg`` or ``liminn``.
-    :param network: such as BiSeNetV2.
-    :param url: where the project is published.
-    :param mark: tensors that together only this project's files of this network have.
-    :param variants: those that are supported, for messages.
-    :param convert: takes the file's tensors by name; raises :class:`UnsupportedError` for a
-        variant that it does not know.
+    :param network: the network's name, such as BiSeNetV2.
+    :param url: the project's address.
+    :param mark: names of tensors that together occur only in this project's files of this network.
+    :param variants: the supported variants, in words for messages.
+    :param convert: a function that takes the file's tensors by name; it raises
+        :class:`UnsupportedError` for variants that are not supported.
     """
 
     project: str

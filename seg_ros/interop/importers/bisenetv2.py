@@ -1,9 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Other projects' BiSeNetV2: which of their tensors is which of ours, and what they do to images.
+Importers of BiSeNetV2: the names of each project's tensors, and its preprocessing.
 
-What they compute otherwise than the paper is told by :mod:`seg_ros.models.bisenetv2_variants`.
+The differences between their networks and the paper's are in
+:mod:`seg_ros.models.bisenetv2_variants`.
 """
 
 from __future__ import annotations
@@ -19,27 +20,29 @@ from ...models import build_model
 from . import Conversion, COUNTER, Importer, UnsupportedError
 
 Names = dict[str, str]
-"""Another project's name by ours, of convolutions, of norms, or of pairs of the two."""
+"""The project's name by our name, for layers or for blocks of a convolution and a norm."""
 
 STEM_WIDTH = 16
-"""Channels of the semantic branch's first layer, as all three publish it."""
+"""The channels of the semantic branch's first layer in the published networks of all projects."""
 
 STAGES = {1: 2, 2: 2, 3: 4}
-"""Gather-and-expansion layers of the stages behind the stem; each one's first has stride 2."""
+"""The number of gather-and-expansion layers in each stage after the stem; the first of a stage has
+stride 2."""
 
 CITYSCAPES_SIZE = (1024, 2048)
-"""All three projects evaluate its images whole."""
+"""The input size for Cityscapes, whose images all three projects evaluate as a whole."""
 
 Three = tuple[float, float, float]
 
 
 def _of_fractions(mean: Three, std: Three) -> Preprocessing:
-    """Return the preprocessing of a project that first divides RGB by 255."""
+    """Return our preprocessing for a project that divides RGB by 255 before it normalises."""
     r, g, b = (255 * value for value in mean)
     return Preprocessing((r, g, b), (255 * std[0], 255 * std[1], 255 * std[2]))
 
 
-# Of lib/data and configs, by the number of classes: Cityscapes, ADE20K and COCO-Stuff.
+# Preprocessing and input size from the project's lib/data and configs, by the number of classes:
+# Cityscapes, ADE20K and COCO-Stuff.
 COINCHEUNG_DATA = {
     19: (_of_fractions((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)), CITYSCAPES_SIZE),
     150: (
@@ -52,11 +55,18 @@ COINCHEUNG_DATA = {
     ),
 }
 COINCHEUNG_OWN_DATA = (_of_fractions((0.4, 0.4, 0.4), (0.2, 0.2, 0.2)), (512, 512))
-"""Of any other number: the project's example for data of one's own."""
+"""Preprocessing and input size for any other number of classes, from the project's example for
+custom data."""
 
 
 def _pairs(blocks: Names, conv: str, norm: str) -> Names:
-    """Return the two layers of each block, which are ``0`` and ``1`` of ours."""
+    """
+    Return the names of the two layers of each block, which are ``0`` and ``1`` in our blocks.
+
+    :param blocks: the project's name of each of our blocks.
+    :param conv: the project's name of the convolution within a block.
+    :param norm: the project's name of the norm within a block.
+    """
     names = {}
     for ours, theirs in blocks.items():
         names[f'{ours}.0'] = f'{theirs}.{conv}'
@@ -77,7 +87,7 @@ def _coincheung_names() -> Names:
         'head.0': 'head.conv',
     }
     names = {'context.norm': 'segment.S5_5.bn', 'head.1': 'head.conv_out.1'}
-    bare = {  # blocks that are a sequence, as ours
+    bare = {  # blocks that are sequences, as ours are
         'aggregation.detail_keep.0': 'bga.left1',
         'aggregation.detail_down.0': 'bga.left2',
         'aggregation.semantic_up': 'bga.right1',
@@ -200,12 +210,12 @@ def _place(
     tensors: Mapping[str, Tensor], variant: str, names: Names, renamed: Mapping[str, str]
 ) -> tuple[dict[str, Any], Names]:
     """
-    Return the network that a project's tensors are for, and the source of each of ours.
+    Return the architecture for a project's tensors, and the source of each tensor of our network.
 
-    :param names: of the layers.
-    :param renamed: what the project calls a layer's tensors, where it is not PyTorch's name.
-    :raises UnsupportedError: there is no head where it should be, or the first layer is wider or
-        narrower than published.
+    :param names: the project's name of each of our layers.
+    :param renamed: the project's names of a layer's tensors where they differ from PyTorch's.
+    :raises UnsupportedError: the head's or the first layer's kernel is missing, or the first layer
+        has another width than published.
     """
     classifier, stem = f'{names["head.1"]}.weight', f'{names["semantic.0.conv.0"]}.weight'
     for name in (classifier, stem):
@@ -239,8 +249,8 @@ def _place(
 
 def _convert_coincheung(tensors: Mapping[str, Tensor]) -> Conversion:
     architecture, sources = _place(tensors, 'coincheung', _coincheung_names(), {})
-    facts = COINCHEUNG_DATA.get(architecture['num_classes'], COINCHEUNG_OWN_DATA)
-    return Conversion(architecture, sources, {}, *facts)
+    data = COINCHEUNG_DATA.get(architecture['num_classes'], COINCHEUNG_OWN_DATA)
+    return Conversion(architecture, sources, {}, *data)
 
 
 def _convert_mmsegmentation(tensors: Mapping[str, Tensor]) -> Conversion:

@@ -3,8 +3,8 @@
 """
 Importers of ICNet.
 
-Both projects normalise RGB images by ImageNet's mean and deviation and measure their mIoU on whole
-frames of Cityscapes.
+Both projects normalise RGB images with ImageNet's mean and standard deviation, and measure their
+mIoU on whole images of Cityscapes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from . import class_count, Conversion, Importer, UnsupportedError
 
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 STAGES = ('trunk.4', 'trunk.5', 'deep.0', 'deep.1')
-"""Where our networks keep the four stages of a ResNet."""
+"""The names of a ResNet's four stages in our networks."""
 
 EVALUATED = (1024, 2048)
+"""The size (height, width) at which both projects measure their mIoU."""
 
 Unit = tuple[str, str, str]
-"""Our name of a convolution with its norm, and the file's names of both."""
+"""Our name of a pair of convolution and norm, and the file's names of the two."""
 
 
 def from_mmsegmentation(tensors: Mapping[str, Tensor]) -> Conversion:
     """
-    Place the tensors of mmsegmentation's ICNet, its auxiliary heads among them.
+    Map the tensors of mmsegmentation's ICNet, including its auxiliary heads, to our network.
 
-    :param tensors: by name.
-    :raises UnsupportedError: its backbone is no ResNet of a known depth.
+    :param tensors: the file's tensors by name.
+    :raises UnsupportedError: the backbone is not a ResNet of a known depth.
     """
     resnet = 'backbone.backbone'
     depth = _depth(tensors, resnet)
@@ -75,10 +76,10 @@ def from_mmsegmentation(tensors: Mapping[str, Tensor]) -> Conversion:
 
 def from_liminn(tensors: Mapping[str, Tensor]) -> Conversion:
     """
-    Place the tensors of liminn/ICNet-pytorch, its auxiliary classifiers among them.
+    Map the tensors of liminn/ICNet-pytorch, including its auxiliary classifiers, to our network.
 
-    :param tensors: by name.
-    :raises UnsupportedError: its backbone is no ResNet of a known depth.
+    :param tensors: the file's tensors by name.
+    :raises UnsupportedError: the backbone is not a ResNet of a known depth.
     """
     resnet = 'pretrained'
     depth = _depth(tensors, resnet)
@@ -94,7 +95,7 @@ def from_liminn(tensors: Mapping[str, Tensor]) -> Conversion:
         for part, module in (('refine', 'conv_low'), ('project', 'conv_high')):
             units.append((f'{ours}.{part}', f'{fusion}.{module}.0', f'{fusion}.{module}.1'))
         sources[f'{ours}.guide.weight'] = f'{fusion}.conv_low_cls.weight'
-    classifier = 'the classifier of ImageNet, which segmentation does not run'
+    classifier = 'the classifier of ImageNet, which segmentation does not use'
     return Conversion(
         {
             'name': 'icnet_liminn',
@@ -109,7 +110,12 @@ def from_liminn(tensors: Mapping[str, Tensor]) -> Conversion:
 
 
 def _depth(tensors: Mapping[str, Tensor], resnet: str) -> int:
-    """Return the depth of the ResNet of that name, which the number of its blocks tells."""
+    """
+    Return a ResNet's depth, derived from the number of its blocks.
+
+    :param resnet: the name of the module.
+    :raises UnsupportedError: no known ResNet has these blocks.
+    """
     blocks = []
     for stage in range(1, 5):
         prefix = f'{resnet}.layer{stage}.'
@@ -127,21 +133,22 @@ def _depth(tensors: Mapping[str, Tensor], resnet: str) -> int:
 
 
 def _residual_units(resnet: str, depth: int) -> Iterator[Unit]:
-    """Pair all convolutions behind a ResNet's stem."""
+    """Yield all pairs of convolution and norm after a ResNet's stem."""
     convolutions = 3 if depth >= BOTTLENECKS else 2
     for stage, (ours, count) in enumerate(zip(STAGES, BLOCKS[depth]), 1):
         for i in range(count):
             block, source = f'{ours}.{i}', f'{resnet}.layer{stage}.{i}'
             for j in range(convolutions):
                 yield f'{block}.body.{j}', f'{source}.conv{j + 1}', f'{source}.bn{j + 1}'
-        # The first block of a stage whose width or stride changes.
+        # The first block of a stage that changes width or stride has a convolution as its
+        # shortcut.
         if stage > 1 or depth >= BOTTLENECKS:
             down = f'{resnet}.layer{stage}.0.downsample'
             yield f'{ours}.0.shortcut', f'{down}.0', f'{down}.1'
 
 
 def _tensors_of(units: Iterable[Unit]) -> dict[str, str]:
-    """Return the file's name of each tensor of these convolutions and norms."""
+    """Return the file's name of each of our tensors in these convolutions and norms."""
     sources = {}
     for ours, conv, norm in units:
         sources[f'{ours}.0.weight'] = f'{conv}.weight'

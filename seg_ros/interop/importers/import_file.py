@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which importer a file is for, and whether all that it says of the file holds."""
+"""Import of a file: choose the importer, and check that every tensor has its place."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from .weights_file import read_weights
 IMPORTERS = (*bisenetv2.IMPORTERS, *icnet.IMPORTERS)
 
 PUBLISHED = {len(labels): labels for labels in (CITYSCAPES, COCO_STUFF)}
-"""Classes of published files that do not name them, by their number."""
+"""The classes of public data sets by their number, for files that do not name their classes."""
 
 SHOWN = 10
-"""Tensors that a message names."""
-
+"""The most tensors that an error message lists."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -32,8 +31,10 @@ class Imported(NamedTuple):
     """
     An imported network.
 
-    :param left_out: as :class:`Conversion`'s.
-    :param classes: in words, whose names its classes have.
+    :param checkpoint: the network with the file's weights.
+    :param importer: the importer that was used.
+    :param left_out: the file's tensors that are not used; see :class:`Conversion`.
+    :param classes: where the names of the classes come from, in words.
     """
 
     checkpoint: Checkpoint
@@ -48,11 +49,11 @@ def import_network(
     """
     Make a checkpoint of another project's file; its network gives the original's logits.
 
-    :param project: whose file it is; by default its tensors' names tell.
-    :param labels: its classes; by default those that the file names, or those of the public data
-        set of so many.
-    :raises ValueError: the file cannot be read, is no supported network's, has other classes, or
-        a tensor is missing, unknown, of another shape or not finite.
+    :param project: the project that wrote the file; by default it is found by the tensors' names.
+    :param labels: the classes; by default those that the file names, or else those of the public
+        data set with as many.
+    :raises ValueError: the file cannot be read, its network is not supported, it has another
+        number of classes, or a tensor is missing, unknown, of another shape or not finite.
     """
     weights = read_weights(path)
     importer = _find_importer(weights.tensors, path, project)
@@ -62,7 +63,7 @@ def import_network(
     except UnsupportedError as error:
         raise UnsupportedError(f'{path}: {error}') from error
     count = conversion.architecture['num_classes']
-    labels, classes = _labels(weights.facts, labels, count, path)
+    labels, classes = _labels(weights.metadata, labels, count, path)
     training = {
         'imported_from': {
             'project': importer.project,
@@ -103,7 +104,8 @@ def _built(conversion: Conversion, tensors: Mapping[str, Tensor]) -> Any:
     """
     Return the network with the file's tensors, in evaluation mode.
 
-    :raises UnsupportedError: a tensor has no place, or a place no tensor that fits.
+    :raises UnsupportedError: a tensor of the file has no place in the network, or one of the
+        network is missing in the file, or is of another shape, not of floats, or not finite.
     """
     try:
         network = build_unfilled(conversion.architecture)
@@ -144,14 +146,21 @@ def _built(conversion: Conversion, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _labels(
-    facts: Mapping[str, Any], given: LabelSet | None, count: int, path: str | Path
+    metadata: Mapping[str, Any], given: LabelSet | None, count: int, path: str | Path
 ) -> tuple[LabelSet, str]:
-    """Return the classes, given, named in the file or those of public files, and whose so."""
+    """
+    Return the classes, and where they come from in words.
+
+    They are the given ones, else those that the file names, else those of a public data set.
+
+    :raises UnsupportedError: the file's names cannot be read, or no classes of that number are
+        known.
+    """
     classes, labels = 'as given', given
     if labels is None:
         classes = 'as the file names them'
         try:
-            labels = _named(facts)
+            labels = _named(metadata)
         except (AttributeError, TypeError, ValueError) as error:
             raise UnsupportedError(
                 f'{path}: expected names of classes, and perhaps a colour (red, green, blue) for '
@@ -173,11 +182,11 @@ def _labels(
     return labels, classes
 
 
-def _named(facts: Mapping[str, Any]) -> LabelSet | None:
-    """Return the classes that mmsegmentation stores, if it did."""
-    # Releases before 1.0 and after it.
-    meta = facts.get('dataset_meta') or {}
-    names, palette = (meta.get(key) or facts.get(key.upper()) for key in ('classes', 'palette'))
+def _named(metadata: Mapping[str, Any]) -> LabelSet | None:
+    """Return the classes that mmsegmentation stored in the file, if there are any."""
+    # Releases since 1.0 store them under dataset_meta, older ones as CLASSES and PALETTE.
+    meta = metadata.get('dataset_meta') or {}
+    names, palette = (meta.get(key) or metadata.get(key.upper()) for key in ('classes', 'palette'))
     if not names:
         return None
     named = tuple(map(str, names))

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of weights as any project writes them: tensors by name, and nothing in them is run."""
+"""Reading of other projects' files of weights, without running any code in them."""
 
 from __future__ import annotations
 
@@ -23,38 +23,40 @@ from ...images.files import read_regular
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.pdparams')
 NESTED = ('state_dict', 'model_state_dict')
-"""Where a training's file keeps the weights among its other state."""
+"""The keys of the weights in files that also hold other state of a training."""
 
 DEEPEST = 3
-"""So often such state may lie in other state."""
+"""The most levels of dictionaries under :data:`NESTED` that are searched for the weights."""
 
 PARALLEL = 'module.'
-"""What PyTorch's DataParallel puts before every name."""
+"""The prefix that PyTorch's DataParallel puts before every name."""
 
 SHARED = 4
-"""Tensors may share memory, but not make so many times of a file."""
+"""The largest ratio of the tensors' bytes to the file's. It is above 1 since tensors may share
+memory, and limited so that a small file cannot fill the machine's memory."""
 
 
 class Weights(NamedTuple):
     """
-    A file's content.
+    The content of a file of weights.
 
-    :param tensors: by name, without what DataParallel puts before it.
-    :param facts: what else is known: the metadata of safetensors, mmsegmentation's ``meta``.
-    :param sha256: of the file.
+    :param tensors: the tensors by name, without :data:`PARALLEL`.
+    :param metadata: the metadata of a safetensors file, or mmsegmentation's ``meta``.
+    :param sha256: the SHA-256 of the file.
     """
 
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     sha256: str
 
 
 def read_weights(path: str | Path) -> Weights:
     """
-    Read tensors by name.
+    Read a file of weights.
 
-    :param path: ``.safetensors``; ``.pth`` or ``.pt`` as torch.save writes tensors, also under
-        ``state_dict``; ``.pdparams`` as paddle.save writes them.
+    :param path: a ``.safetensors`` file; a ``.pth`` or ``.pt`` file that torch.save wrote, with
+        the tensors at the top or under one of :data:`NESTED`; or a ``.pdparams`` file that
+        paddle.save wrote.
     :raises ValueError: the file is missing or damaged, holds other objects than tensors, numbers
         and text, or has no tensor.
     """
@@ -62,24 +64,25 @@ def read_weights(path: str | Path) -> Weights:
     if not path.is_file():
         raise ValueError(f'{path}: expected a file of weights; found none. Check the path')
     content = _checked_read(path)
-    facts: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     try:
         if path.suffix == '.safetensors':
             held: Any = load(content)
             size = int.from_bytes(content[:8], 'little')
-            facts = json.loads(content[8 : 8 + size]).get('__metadata__') or {}
+            metadata = json.loads(content[8 : 8 + size]).get('__metadata__') or {}
         elif path.suffix == '.pdparams':
             held = _Arrays(content).load()
         else:
             held = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        # Torch's own message advises to run what is in there.
+        # PyTorch's own message advises to load with weights_only=False, which runs the file's
+        # code.
         raise ValueError(
             f'{path}: expected tensors alone; found other objects, which could run code when '
             'read, or a damaged file. Download it again; if it holds a whole network, save its '
             'state_dict() as .safetensors where you trust it'
         ) from error
-    except Exception as error:  # a damaged file fails in any way
+    except Exception as error:  # a damaged file may raise any kind of error
         raise ValueError(
             f'{path}: expected weights as {", ".join(SUFFIXES)}; it cannot be read: {error!r:.500}'
             '. Copy or download it again'
@@ -87,7 +90,7 @@ def read_weights(path: str | Path) -> Weights:
     for _ in range(DEEPEST):
         inner = [key for key in NESTED if key in held] if isinstance(held, Mapping) else []
         if inner:
-            facts = facts or _plain(held.get('meta'))
+            metadata = metadata or _plain(held.get('meta'))
             held = held[inner[0]]
     if not isinstance(held, Mapping):
         raise ValueError(
@@ -104,8 +107,9 @@ def read_weights(path: str | Path) -> Weights:
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if claimed > SHARED * len(content):
         raise ValueError(
-            f'{path}: expected tensors that the file holds; found {len(content)} bytes that claim '
-            f'to be {claimed}. Download it again, or save each tensor in full (contiguous())'
+            f'{path}: expected tensors of {SHARED} times the bytes of the file at most; found '
+            f'{claimed} bytes of tensors in {len(content)} bytes of file. Download it again, or '
+            'save each tensor in full (contiguous())'
         )
     if not tensors:
         raise ValueError(
@@ -113,7 +117,7 @@ def read_weights(path: str | Path) -> Weights:
             f'{", ".join(f"{key!r:.50}" for key in list(held)[:5]) or "nothing"}. Save the '
             "network's state_dict()"
         )
-    return Weights(tensors, facts, sha256(content).hexdigest())
+    return Weights(tensors, metadata, sha256(content).hexdigest())
 
 
 def _checked_read(path: Path) -> bytes:
@@ -128,7 +132,7 @@ def _plain(meta: Any) -> dict[str, Any]:
 
 
 class _Array:
-    """Stands for a NumPy array while it is unpickled; NumPy's own functions are not called."""
+    """A stand-in for a NumPy array in unpickling, so that no function of NumPy is called."""
 
     def __init__(self, *_: Any) -> None:
         self.content = b''
@@ -137,7 +141,7 @@ class _Array:
         _, self.shape, self.kind, self.columns_first, self.content = state
 
     def tensor(self) -> Tensor:
-        """Return the array, copied."""
+        """Return the array as a tensor, copied."""
         array = np.frombuffer(self.content, np.dtype(self.kind.name).newbyteorder('<'))
         array = array.reshape(self.shape, order='F' if self.columns_first else 'C')
         native = array.dtype.newbyteorder('=')
@@ -145,7 +149,7 @@ class _Array:
 
 
 class _Type:
-    """Stands for the type of a NumPy array's elements: a number's, of Intel's byte order."""
+    """A stand-in for a NumPy dtype in unpickling; only little-endian numbers are accepted."""
 
     def __init__(self, name: str, *_: Any) -> None:
         if name.lstrip('<')[:1] not in set('fiu'):
@@ -158,19 +162,19 @@ class _Type:
 
 
 def _as_bytes(text: str, _: str) -> bytes:
-    # How pickles of protocol 2 hold bytes.
+    # Pickles of protocol 2 hold bytes as text.
     return codecs.encode(text, 'latin1')
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads what paddle.save writes: a dictionary of NumPy arrays. Nothing else is made."""
+    """An unpickler for files of paddle.save: dictionaries of NumPy arrays, and nothing else."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content))
         self._size = len(content)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a class or function of the file."""
+        """Return the stand-in for a class or function that the file names."""
         package = module.partition('.')[0]
         known = {
             ('numpy', '_reconstruct'): _Array,
@@ -180,7 +184,7 @@ class _Arrays(pickle.Unpickler):
             ('collections', 'OrderedDict'): OrderedDict,
         }
         if (package, name) not in known:
-            raise pickle.UnpicklingError(f'{module}.{name} is no part of an array')
+            raise pickle.UnpicklingError(f'{module}.{name} is not part of an array')
         return known[package, name]
 
     def load(self) -> Any:
@@ -188,10 +192,10 @@ class _Arrays(pickle.Unpickler):
         held = super().load()
         if not isinstance(held, Mapping):
             return held
-        # Counted before they are copied, as one array's bytes may stand for many.
+        # Counted before they are copied, as the bytes of one array may be used by many.
         arrays = [value for value in held.values() if isinstance(value, _Array)]
         if sum(len(array.content) for array in arrays) > SHARED * self._size:
-            raise pickle.UnpicklingError('arrays that are more than the file holds')
+            raise pickle.UnpicklingError(f'arrays of more than {SHARED} times the file')
         return {
             name: value.tensor() if isinstance(value, _Array) else value
             for name, value in held.items()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Plot
 import numpy as np
 from numpy.typing import NDArray
 
-from ...reports.plots import ACCENT, canvas, FAINT, plain, WRONG
+from ...reports.plots import ACCENT, FAINT, panel, WRONG
 
 POINTS = 3000
 """A plot of more points holds them as pixels, as so many vectors would make the page slow."""
@@ -26,9 +26,7 @@ def age_plot(played: Times, age_ms: NDArray[np.float64]) -> Plot:
     :param played: when each image was played, in nanoseconds.
     :param age_ms: the age of each image's mask in milliseconds; nan if no mask came.
     """
-    drawing = canvas(9, 2.8)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(2.8)
     seconds = (played - played[0]) / 1e9
     many = len(played) > POINTS
     dropped = np.isnan(age_ms)
@@ -54,9 +52,7 @@ def rate_plot(played: Times, received: Times) -> Plot:
     :param played: when each image was played, in nanoseconds.
     :param received: when each image's mask came, in nanoseconds; 0 if none came.
     """
-    drawing = canvas(9, 2.4)
-    axes = drawing.subplots()
-    plain(axes)
+    drawing, axes = panel(2.4)
     seconds = (played - played[0]) / 1e9
     # Each step must hold several images, or the plot would show the steps, not the rate.
     steps = min(BINS, max(1, len(played) // 5))

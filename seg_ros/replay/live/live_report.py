@@ -8,8 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ...reports.page import Figure, legend, number, picture, plot, Section, write_report
-from ...reports.plots import iou_plot, latency_plot
+from ...reports.page import (
+    Figure,
+    legend,
+    number,
+    picture,
+    plot,
+    quantity,
+    Section,
+    table_section,
+    write_report,
+)
+from ...reports.plots import latency_plot
+from ...reports.sections import classes_section
 from .live_evaluation import Answers, LiveEvaluation
 from .live_plots import age_plot, longest_gaps, rate_plot
 
@@ -31,22 +42,17 @@ def write_live_report(
     cards = [
         ('images played', timing['frames_in']),
         ('masks received', f'{timing["frames_out"]} ({share:.1%})'),
-        ('median age of a mask', f'{number(age["p50"], ".0f")} ms'),
-        ('95th percentile', f'{number(age["p95"], ".0f")} ms'),
+        ('median age of a mask', quantity(age['p50'], '.0f', 'ms')),
+        ('95th percentile', quantity(age['p95'], '.0f', 'ms')),
         ('masks a second', number(timing['rate_hz'], '.1f')),
-        ('longest gap', f'{number(timing["longest_gap_ms"], ".0f")} ms'),
+        ('longest gap', quantity(timing['longest_gap_ms'], '.0f', 'ms')),
     ]
     sections = [_pictures(evaluation), *_timing_sections(answers)]
     if scores['miou'] is not None:
         cards.append(('mean IoU', f'{scores["miou"]:.3f}'))
-        drawing = iou_plot(scores['iou'], evaluation.common.drawn(evaluation.labels))
-        sections.append(
-            Section(
-                'Which classes are seen well?',
-                "Intersection over union with the drive's labels; 1 is perfect.",
-                [plot(drawing, 'intersection over union of each class')],
-            )
-        )
+        text = "Intersection over union with the drive's labels; 1 is perfect."
+        drawn = evaluation.common.drawn(evaluation.labels)
+        sections.append(classes_section(text, scores['iou'], drawn))
     write_report(path, title, subtitle, cards, sections)
 
 
@@ -83,10 +89,7 @@ def _timing_sections(answers: Answers) -> list[Section]:
             'From the moment its image was played to the arrival of the mask, transport both ways '
             'included.',
             [
-                plot(
-                    age_plot(answers.played, answers.age_ms),
-                    'age of each mask over time',
-                ),
+                plot(age_plot(answers.played, answers.age_ms), 'age of each mask over time'),
                 plot(latency_plot(ages.tolist(), marks), 'how many masks had which age'),
             ],
             columns=1,
@@ -101,10 +104,9 @@ def _timing_sections(answers: Answers) -> list[Section]:
                 )
             ],
         ),
-        Section(
+        table_section(
             'Where were the longest gaps?',
+            [('after', 'without a mask', 'images dropped'), *rows],
             'A planner has to get by that long without a new mask.',
-            head=('after', 'without a mask', 'images dropped'),
-            table=rows,
         ),
     ]

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks as ONNX: one that is exported once, checked by ONNX Runtime alone."""
+"""Export as ONNX: one small network, exported once and checked by ONNX Runtime alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 
 from seg_ros.inference import export
 from seg_ros.inference.checkpoint import Checkpoint, save_checkpoint
-from seg_ros.inference.export import export_onnx, with_facts
+from seg_ros.inference.export import export_onnx, with_metadata
 from seg_ros.interop import parity
 
 onnx = pytest.importorskip('onnx')
@@ -50,7 +50,7 @@ def exported(small: Checkpoint) -> bytes:
 
 @pytest.fixture
 def command(exported: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the command take the file that there is, and find no OpenVINO."""
+    """Let the command use the file that is exported already, and find no OpenVINO."""
     monkeypatch.setattr(export, 'export_onnx', lambda *_, **__: exported)
     monkeypatch.setattr(parity, 'find_spec', lambda name: name == 'onnxruntime')
 
@@ -66,7 +66,7 @@ def test_the_graph_keeps_to_what_tensorrt_takes(exported: bytes) -> None:
     (pixels,), (labels,) = model.graph.input, model.graph.output
     for value in (pixels, labels):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    # 8-bit integers become floats at once, and come from floats at the very end.
+    # The input's 8-bit integers become floats first; the output's are made from floats last.
     readers = [n for n in model.graph.node if 'pixels' in n.input and n.op_type != 'Shape']
     assert [n.op_type for n in readers] == ['Cast']
     assert readers[0].attribute[0].i == onnx.TensorProto.FLOAT
@@ -112,7 +112,7 @@ def test_a_runtime_that_cannot_run_the_file_refuses_it(command: None, small: Che
 
 
 def test_facts_do_not_change_what_is_computed(exported: bytes) -> None:
-    changed = with_facts(exported, '.onnx', {'a': 'text', 'b': [1, 2]})
+    changed = with_metadata(exported, '.onnx', {'a': 'text', 'b': [1, 2]})
     props = {p.key: p.value for p in onnx.load_from_string(changed).metadata_props}
     assert props == {'a': 'text', 'b': '[1, 2]'}
     assert onnx.load_from_string(changed).graph == onnx.load_from_string(exported).graph

@@ -29,7 +29,8 @@ from seg_ros.inference.segmenter import Segmenter
 
 pytestmark = [
     pytest.mark.usefixtures('one_thread'),
-    # Not importorskip: where launch_testing is installed, it stops over that in any file.
+    # Not importorskip: if launch_testing is installed, its plugin fails on a module that skips
+    # itself.
     pytest.mark.skipif(
         not OnnxRuntimeEngine.installed(),
         reason=f'not all of {", ".join(OnnxRuntimeEngine.packages)} are installed',
@@ -39,7 +40,7 @@ pytestmark = [
 
 @pytest.fixture(scope='module')
 def small() -> Checkpoint:
-    """Return a network of few layers, which is exported soonest."""
+    """Return a network of few layers, whose export is fast."""
     return small_checkpoint('bisenetv2', aggregation='detail')
 
 
@@ -72,7 +73,7 @@ def test_each_thread_gets_its_own_result(small: Checkpoint) -> None:
 
 
 def test_nothing_is_copied(small: Checkpoint) -> None:
-    """The result is the memory it was computed in, the same for each call of a thread."""
+    """The result is the memory that it was computed in, which all calls of a thread share."""
     made = engine(small)
     first = made.logits(noise(1))
     address, copy = first.data_ptr(), first.clone()
@@ -92,7 +93,7 @@ def test_a_batch_is_its_images(small: Checkpoint) -> None:
 def test_the_network_is_exported_once(
     small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And anew where the file is damaged, the weights differ or the precision does."""
+    """It is exported again only for a damaged file, other weights or another precision."""
     monkeypatch.setenv('SEG_ROS_CACHE', str(tmp_path))
     lines: list[str] = []
     expected = engine(small, lines=lines).logits(noise(1))

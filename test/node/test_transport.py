@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What measures the node from outside: relay, traffic, the transport's settings."""
+"""Tests of the processes that benchmark the node: relay, DDS load, settings of the transport."""
 
 import platform
 import re
@@ -20,7 +20,7 @@ from seg_ros.benchmark.live.processes import (
     ProcessError,
     profile_environment,
     Program,
-    traffic,
+    start_dds_load,
 )
 
 PICTURE = picture(1, 36, 48)
@@ -60,7 +60,7 @@ def test_the_relay_answers_every_image_with_a_mask_of_its_stamp_and_size(peer):
 
 @pytest.fixture(scope='module')
 def message(tmp_path_factory):
-    """Return a small image message as :class:`.dds_load.Traffic` takes it."""
+    """Return the fields of a small image message for :class:`.dds_load.DdsLoad`."""
     path = tmp_path_factory.mktemp('message') / 'data'
     path.write_bytes(bytes(range(48)))
     return {'height': 4, 'width': 4, 'encoding': 'bgr8', 'step': 12, 'data': str(path)}
@@ -72,7 +72,7 @@ RATE = 4.0
 
 
 def meet(camera: Helper) -> None:
-    """Wait until camera and relay have found each other."""
+    """Wait until camera and relay have discovered each other."""
     end = time.monotonic() + 60
     while None in camera.call('ask', IMAGE, MASK, 2, 0.0, 1.0):
         assert time.monotonic() < end
@@ -81,7 +81,7 @@ def meet(camera: Helper) -> None:
 def test_answers_are_timed_one_after_the_other(message):
     parameters = {'cameras': ['camera'], 'delay_ms': DELAY}
     sent = {IMAGE: message, '/nobody/image_raw': message}
-    with Program('relay', parameters, {}), traffic(sent, [MASK], {}) as camera:
+    with Program('relay', parameters, {}), start_dds_load(sent, [MASK], {}) as camera:
         meet(camera)
         start = time.monotonic()
         times = camera.call('ask', IMAGE, MASK, 4, 0.05, 60.0)
@@ -89,37 +89,37 @@ def test_answers_are_timed_one_after_the_other(message):
         lost = camera.call('ask', '/nobody/image_raw', MASK, 2, 0.0, 0.05)
     assert lost == [None, None]
     assert len(times) == 4
-    # A sleep never ends early, and more than all of it together cannot be.
+    # A sleep never ends early, and the parts cannot take longer than the whole.
     assert min(times) >= DELAY
     assert sum(times) + 4 * 50 <= whole
 
 
 def test_what_was_sent_and_what_was_heard_agree_by_stamps(message):
-    topics = ['/traffic/a', '/traffic/b']
-    with traffic(dict.fromkeys(topics, message), topics, {}) as both:
+    topics = ['/dds_load/a', '/dds_load/b']
+    with start_dds_load(dict.fromkeys(topics, message), topics, {}) as both:
         end = time.monotonic() + 60
         while not all(both.call('hear', topics, 1.0).values()):
             both.call('send', topics, 1, 50.0)
             assert time.monotonic() < end
-        both.call('hear', topics, 1.0)  # what came late
+        both.call('hear', topics, 1.0)  # forget late messages
         sent = both.call('send', topics, 5, RATE)
-        time.sleep(1 / RATE)  # only the last one is kept for who is slow
+        time.sleep(1 / RATE)  # the depth is 1: a slow subscriber would miss the last message
         both.call('send', topics[:1], 2, RATE)
         heard = both.call('hear', topics, 1.0)
         assert both.call('hear', topics, 0.1) == {topic: [] for topic in topics}
     assert [len(heard[topic]) for topic in topics] == [7, 5]
     for topic in topics:
-        (stamps, moments), (came, arrived) = np.array(sent[topic]).T, np.array(heard[topic]).T
+        (stamps, times), (came, arrived) = np.array(sent[topic]).T, np.array(heard[topic]).T
         np.testing.assert_array_equal(stamps, came[:5])
-        assert (np.diff(moments) > 0).all()
-        assert moments[-1] - moments[0] >= 0.95 * 4 / RATE * 1e9
-        assert (arrived[:5] > moments).all()
+        assert (np.diff(times) > 0).all()
+        assert times[-1] - times[0] >= 0.95 * 4 / RATE * 1e9
+        assert (arrived[:5] > times).all()
 
 
 def test_a_process_that_fails_is_named():
     wrong = {'sent': {}, 'heard': {}, 'reliability': 'often', 'keep': True}
-    expected = 'process traffic; found that it has ended with exit code 1'
-    with Helper('traffic', wrong, {}) as bad, pytest.raises(ProcessError, match=expected):
+    expected = 'process dds_load; found that it has ended with exit code 1'
+    with Helper('dds_load', wrong, {}) as bad, pytest.raises(ProcessError, match=expected):
         bad.call('hear', [], 0.0)
     with pytest.raises(ProcessError, match='process network; found that it has ended'):
         end_to_end_rows(PICTURE, [(36, 48)], model='/nowhere.safetensors', chosen=[BOTH])
@@ -130,7 +130,7 @@ def test_a_process_that_fails_is_named():
 
 def largest_segment(helper: Helper) -> int:
     """Return the bytes of the largest shared memory that a process has open."""
-    helper.call('hear', [], 0.0)  # it is up
+    helper.call('hear', [], 0.0)  # answers once the process has started
     with open(f'/proc/{helper._process.pid}/maps') as maps:
         found = re.findall(r'^(\w+)-(\w+) .*/dev/shm/fast', maps.read(), re.MULTILINE)
     return max(int(end, 16) - int(start, 16) for start, end in found)
@@ -138,16 +138,17 @@ def largest_segment(helper: Helper) -> int:
 
 def test_the_profile_is_taken_on_the_side_that_it_is_given_to():
     ours, theirs = transports()['profile on the publisher alone']
-    with traffic({}, [], ours) as publisher:  # by itself, as each opens the other's memory, too
+    # One after the other, as each process also opens the shared memory of the other.
+    with start_dds_load({}, [], ours) as publisher:
         assert largest_segment(publisher) >= 64 * 2**20
-    with traffic({}, [], theirs) as subscriber:
+    with start_dds_load({}, [], theirs) as subscriber:
         assert largest_segment(subscriber) < 2**20
 
 
 def test_a_transport_chosen_in_the_shell_does_not_get_into_the_rows(monkeypatch):
     for name, value in profile_environment().items():
         monkeypatch.setenv(name, value)
-    with traffic({}, [], {}) as plain:
+    with start_dds_load({}, [], {}) as plain:
         assert largest_segment(plain) < 2**20
 
 

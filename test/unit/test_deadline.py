@@ -331,7 +331,7 @@ def test_the_load_is_what_makes_masks_four_times_as_old(monkeypatch):
             return [20.0 * (1 + sum(running[-1:]))] * count
 
     monkeypatch.setattr(benchmark, 'busy_processes', Load)
-    assert benchmark.load_for(Camera(), 'image', 'mask', 20.0) == (3, 4.0)
+    assert benchmark.find_load(Camera(), 'image', 'mask', 20.0) == (3, 4.0)
     assert running[-1] == 0
 
 

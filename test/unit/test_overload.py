@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The goals of the overload trial."""
+"""Tests of the goals of the overload benchmark."""
 
 import math
 

@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks of a running node, with real messages between processes."""
+"""Benchmarks of a running node, with real ROS messages between processes."""

@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The processes that :mod:`.live_rows` measures with: a camera and listener, and a bare network.
+The helper processes of :mod:`.live_rows`: a camera and listener, and a network without a node.
 
-Each is told what to do by a line of JSON, a method's name and its arguments, and answers with a
-line of JSON.
+Each reads commands from standard input, one line of JSON with a method's name and its arguments,
+and answers each with a line of JSON.
 """
 
 from __future__ import annotations
@@ -37,24 +37,26 @@ from ...node.malloc import keep_memory
 if TYPE_CHECKING:
     from ...inference.segmenter import Segmenter
 
-Moments = dict[str, list[tuple[int, int]]]
-"""By topic, a stamp and when that was: nanoseconds of the machine's monotonic clock."""
-
+TimesByTopic = dict[str, list[tuple[int, int]]]
+"""
+The messages of each topic: the header stamp, and when it was published or received, in
+nanoseconds of the machine's monotonic clock.
+"""
 
 REPORTS, REPORT_SECONDS = 10, 5.0
-"""How many of the node's reports to wait for until all is counted, and how long for each."""
+"""The most reports of the node to wait for until all images are counted; seconds for each."""
 
 
-class Traffic:
+class DdsLoad:
     """
-    Publishes images as a camera driver does, and listens.
+    Publishes images as a camera driver does, and listens to topics.
 
-    :param sent: by topic, the fields of the message, a compressed one where ``format`` is among
-        them; its ``data`` is a file.
-    :param heard: topics to listen to, and whether they are compressed.
-    :param reliability: reliable or best_effort, of the images sent and of all that is heard.
+    :param sent: for each topic to publish on, the fields of the message. It is compressed if
+        ``format`` is one of them, and ``data`` is the path of a file with the data.
+    :param heard: the topics to listen to, and whether their images are compressed.
+    :param reliability: reliable or best_effort, of all publishers and subscriptions.
     :param keep: whether this process keeps its memory (:func:`...node.malloc.keep_memory`).
-    :param told_apart: whether to keep a checksum of what comes, for :meth:`checksums`.
+    :param told_apart: whether to keep a checksum of each received image, for :meth:`checksums`.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Traffic:
         self._counts: dict[str, dict[str, int]] = {}
         self._context = Context()
         rclpy.init(context=self._context)
-        self._node = rclpy.create_node('traffic', context=self._context)
+        self._node = rclpy.create_node('dds_load', context=self._context)
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability.upper()])
         self._messages = {topic: _message(**given) for topic, given in sent.items()}
         self._publishers = {
@@ -97,40 +99,44 @@ class Traffic:
         self, topic: str, answer: str, count: int, pause: float, patience: float
     ) -> list[float | None]:
         """
-        Publish an image and wait for its answer, one after the other.
+        Publish images one after the other, and wait for the answer to each.
 
-        :param pause: seconds before each.
-        :param patience: seconds to wait for an answer.
-        :returns: milliseconds from just before an image is published to the arrival of the answer
-            of its stamp; None where none came.
+        :param topic: the topic to publish on.
+        :param answer: the topic of the answers, which have the stamps of their images.
+        :param count: the number of images.
+        :param pause: the seconds to wait before each image.
+        :param patience: the most seconds to wait for an answer.
+        :returns: for each image the milliseconds from just before its publication to the arrival
+            of its answer; None if no answer came.
         """
         times = []
         for _ in range(count):
             sleep(pause)
-            stamp, moment = self._publish(topic)
+            stamp, published = self._publish(topic)
             came = self._came[answer]
             with self._arrived:
                 self._arrived.wait_for(lambda: stamp in came, patience)  # noqa: B023  (called here)
-                times.append((came[stamp] - moment) / 1e6 if stamp in came else None)
+                times.append((came[stamp] - published) / 1e6 if stamp in came else None)
                 came.clear()
         return times
 
-    def send(self, topics: Sequence[str], count: int, rate: float) -> Moments:
-        """Publish on each topic so many times, so often a second; return when each image was."""
-        moments: Moments = {topic: [] for topic in topics}
+    def send(self, topics: Sequence[str], count: int, rate: float) -> TimesByTopic:
+        """Publish ``count`` images on each topic, ``rate`` per second; return their times."""
+        published: TimesByTopic = {topic: [] for topic in topics}
         start = perf_counter()
         for i in range(count):
             sleep(max(0.0, start + i / rate - perf_counter()))
             for topic in topics:
-                moments[topic].append(self._publish(topic))
-        return moments
+                published[topic].append(self._publish(topic))
+        return published
 
-    def hear(self, topics: Sequence[str], quiet: float, enough: int | None = None) -> Moments:
+    def hear(self, topics: Sequence[str], quiet: float, enough: int | None = None) -> TimesByTopic:
         """
-        Return, and forget, when what has come on each topic did.
+        Return and forget the times of arrival of the images received on each topic.
 
-        :param quiet: seconds to wait for one more message.
-        :param enough: messages on each topic after which there is nothing to wait for.
+        :param topics: some of the topics that are listened to.
+        :param quiet: return after this many seconds without another image.
+        :param enough: return once each topic has received so many images.
         """
 
         def number() -> int:
@@ -144,13 +150,13 @@ class Traffic:
             while more and not complete():
                 before = number()
                 more = self._arrived.wait_for(lambda: number() > before, quiet)  # noqa: B023  (called here)
-            moments = {topic: sorted(self._came[topic].items()) for topic in topics}
+            came = {topic: sorted(self._came[topic].items()) for topic in topics}
             for topic in topics:
                 self._came[topic].clear()
-        return moments
+        return came
 
     def checksums(self, topic: str) -> list[tuple[int, int]]:
-        """Return, and forget, stamp and checksum of what has come on a topic."""
+        """Return and forget the stamps and checksums of the images received on a topic."""
         with self._arrived:
             found = sorted(self._checksums[topic].items())
             self._checksums[topic].clear()
@@ -162,9 +168,9 @@ class Traffic:
 
     def counts(self, camera: str) -> dict[str, int]:
         """
-        Return what became of a camera's images, once nothing is under way.
+        Return the node's counts of a camera's images, once none of them is under way.
 
-        :raises ValueError: that does not come to pass.
+        :raises ValueError: some are still under way after the last report to wait for.
         """
         with self._arrived:
             for _ in range(REPORTS):
@@ -193,15 +199,15 @@ class Traffic:
     def _publish(self, topic: str) -> tuple[int, int]:
         message, stamp = self._messages[topic], time_ns()
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
-        moment = monotonic_ns()
+        published = monotonic_ns()
         self._publishers[topic].publish(message)
-        return stamp, moment
+        return stamp, published
 
     def _keep(self, topic: str, message: Image | CompressedImage) -> None:
-        moment = monotonic_ns()
+        received = monotonic_ns()
         stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         with self._arrived:
-            self._came[topic].setdefault(stamp, moment)
+            self._came[topic].setdefault(stamp, received)
             if self._told_apart:
                 self._checksums[topic][stamp] = crc32(message.data)
             self._arrived.notify_all()
@@ -212,17 +218,17 @@ class Traffic:
 
 
 def _message(data: str, **fields: Any) -> Image | CompressedImage:
-    """Return a message, its data read from a file."""
+    """Return a message with these fields, its data read from the file ``data``."""
     content = array('B', Path(data).read_bytes())
     return (CompressedImage if 'format' in fields else Image)(data=content, **fields)
 
 
 class Network:
     """
-    A network that nobody else shares a process with.
+    A network that runs alone in its process, without a node.
 
-    :param picture: a file of NumPy's, uint8 RGB (H, W, 3).
-    :param settings: arguments of Segmenter.
+    :param picture: the path of a NumPy file with an image, uint8 RGB (H, W, 3).
+    :param settings: the arguments of Segmenter.
     """
 
     def __init__(self, picture: str, settings: Mapping[str, Any]) -> None:
@@ -234,7 +240,7 @@ class Network:
         self._segmenter.warm_up([self._picture.shape[:2]])
 
     def predict(self, count: int, pause: float) -> list[float]:
-        """Return the milliseconds of some predictions, seconds of pause before each."""
+        """Return the milliseconds of ``count`` predictions, ``pause`` seconds before each."""
         times = []
         for _ in range(count):
             sleep(pause)
@@ -244,7 +250,7 @@ class Network:
         return times
 
     def points(self) -> dict[str, int]:
-        """Return the checksum of the mask of each point of its scheduler, the deepest first."""
+        """Return the checksum of each operating point's mask, the deepest point first."""
         from ...inference.deadline import make_scheduler
 
         scheduler = make_scheduler(self._segmenter, [self._picture.shape[:2]], lambda line: None)
@@ -254,21 +260,21 @@ class Network:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return what it runs on."""
+        """Return the network's backend, device, precision and input size."""
         names = ('backend', 'device', 'precision', 'input_size')
         return {name: getattr(self._segmenter, name) for name in names}
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing: a network has nothing to close."""
 
 
 def main() -> None:
-    """Do what comes on standard input until that ends."""
-    # Whatever else is printed must not get between the answers.
+    """Execute the commands from standard input until it ends."""
+    # Everything else that is printed goes to standard error, not between the answers.
     with os.fdopen(os.dup(1), 'w') as answers:
         os.dup2(2, 1)
         kind, arguments = sys.argv[1:]
-        worker = {'traffic': Traffic, 'network': Network}[kind](**json.loads(arguments))
+        worker = {'dds_load': DdsLoad, 'network': Network}[kind](**json.loads(arguments))
         with suppress(KeyboardInterrupt):
             for line in sys.stdin:
                 name, *given = json.loads(line)

@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The node with a deadline, and without, beside other processes that come and go.
+Benchmark of the node with and without a deadline, under a load that comes and goes.
 
-Moments are of the machine's monotonic clock, as :mod:`.measurements` has them.
+All times are of the machine's monotonic clock, as in :mod:`.measurements`.
 """
 
 from __future__ import annotations
@@ -34,33 +34,35 @@ from .measurements import (
     times_of,
     topics_of,
 )
-from .processes import busy_processes, Helper, profile_environment, Program, traffic
+from .processes import busy_processes, Helper, profile_environment, Program, start_dds_load
 
 SLOWER = 4.0
-"""Times by which the load shall make masks of full depth older."""
+"""The load is as large that masks of full depth are this many times as old as without it."""
 
 MOST_BUSY = 6
-"""Processes for each core, at most, to get there."""
+"""The most busy processes per core that make up the load."""
 
 CALM_SECONDS, LOAD_SECONDS = 5.0, 10.0
-"""Without and with load, by turns."""
+"""The lengths of the phases without and with load, which alternate."""
 
 FRAMES = 20
-"""By which times are known before the run."""
+"""The number of frames by which ages are measured before the run."""
 
 FACTOR = 3.0
-"""The deadline, where none is given, in ages of a mask without load."""
+"""If no deadline is given, it is this many times the age of a mask without load."""
 
 SCHEDULED, FIXED = 'with the deadline', 'fixed depth'
+"""The names of the two runs."""
 
 
 class TimedFrame(NamedTuple):
     """
-    One image sent.
+    One image that was sent.
 
-    :param seconds: when, from the run's first.
-    :param age_ms: of its mask when that came; None where none did.
-    :param point: that made the mask, told by its pixels; empty of no mask, ? of another's.
+    :param seconds: when it was sent, counted from the run's first image.
+    :param age_ms: the age of its mask at its arrival; None if none arrived.
+    :param point: the operating point that made the mask, found by its pixels; empty if there is
+        no mask, ``?`` if the pixels are of no known point.
     """
 
     seconds: float
@@ -72,20 +74,20 @@ class DeadlineBenchmark:
     """
     One camera on the node, once with a deadline and once with the network's full depth.
 
-    The load is as many processes that keep the processor busy as make masks of full depth four
-    times as old. The deadline is three times the age that they have without any.
-    Both are measured here, just before. The other parameters are those of
-    :func:`.live_rows.end_to_end_rows`.
+    The load is a number of busy processes, chosen so that masks of full depth become four times
+    as old. The default deadline is three times their age without load. Both are measured just
+    before the runs. The other parameters are those of :func:`.live_rows.end_to_end_rows`.
 
-    :param deadline_ms: 0 is three times the age.
-    :param rate: images a second; 0 is as many as deadlines follow each other.
+    :param deadline_ms: the deadline; 0 is three times the age of a mask without load.
+    :param rate: the number of images per second; 0 is one image per deadline.
     :param rounds: how often the load comes and goes.
-    :ivar runs: the frames of both, by :data:`SCHEDULED` and :data:`FIXED`.
-    :ivar loaded: of the same runs, begin and end of each load, in seconds as the frames'.
-    :ivar busy: processes of the load.
-    :ivar slower: by how much they made the engine slower.
-    :ivar age_ms: without load, at full depth.
-    :ivar network: what a row says of it.
+    :ivar runs: the frames of both runs, by the names :data:`SCHEDULED` and :data:`FIXED`.
+    :ivar loaded: for each of these runs the begin and end of each phase with load, in seconds
+        since the run's first image.
+    :ivar busy: the number of processes that make up the load.
+    :ivar slower: how many times as old the load makes the masks.
+    :ivar age_ms: the age of a mask of full depth without load.
+    :ivar network: a row's fields about the network.
     """
 
     def __init__(
@@ -110,12 +112,12 @@ class DeadlineBenchmark:
                 self.points: dict[str, int] = network.call('points')
             (message,) = in_files(folder, [camera_message(picture, size)])
             camera = stack.enter_context(
-                traffic({image: message}, [mask], profile, told_apart=True)
+                start_dds_load({image: message}, [mask], profile, told_apart=True)
             )
             with Program('segmentation_node', given | {'deadline_ms': 0}, profile) as node:
                 meet(camera, [image], camera, [mask], node)
                 self.age_ms = median(camera.call('ask', image, mask, FRAMES, PAUSE, PATIENCE))
-                self.busy, self.slower = load_for(camera, image, mask, self.age_ms)
+                self.busy, self.slower = find_load(camera, image, mask, self.age_ms)
                 self.deadline_ms = deadline_ms or round(FACTOR * self.age_ms)
                 self.rate = rate or 1e3 / self.deadline_ms
                 self._run(FIXED, camera, image, mask, rounds)
@@ -126,7 +128,7 @@ class DeadlineBenchmark:
                 self._run(SCHEDULED, camera, image, mask, rounds)
 
     def _run(self, name: str, camera: Helper, image: str, mask: str, rounds: int) -> None:
-        """Let the load come and go while the camera sends."""
+        """Make one run: the load comes and goes while the camera sends."""
         camera.call('hear', [mask], QUIET)
         camera.call('checksums', mask)
         published: list[tuple[int, int]] = []
@@ -146,12 +148,12 @@ class DeadlineBenchmark:
         names = {checksum: point for point, checksum in self.points.items()}
         made_by = {s: names.get(found, '?') for s, found in camera.call('checksums', mask)}
         self.runs[name] = [
-            TimedFrame((moment - start) / 1e9, age, made_by.get(stamp, ''))
-            for (stamp, moment), age in zip(published, times_of(published, came))
+            TimedFrame((time - start) / 1e9, age, made_by.get(stamp, ''))
+            for (stamp, time), age in zip(published, times_of(published, came))
         ]
 
-    def facts(self) -> dict[str, Any]:
-        """Return all that was found, as JSON has it; shares are of 1."""
+    def result(self) -> dict[str, Any]:
+        """Return the benchmark's result for JSON; shares are between 0 and 1."""
         return {
             'deadline_ms': self.deadline_ms,
             'age_without_load_ms': self.age_ms,
@@ -172,20 +174,25 @@ class DeadlineBenchmark:
         }
 
 
-def load_for(camera: Helper, image: str, mask: str, alone: float) -> tuple[int, float]:
-    """Return how many busy processes make masks four times as old, and how old they were."""
+def find_load(camera: Helper, image: str, mask: str, alone: float) -> tuple[int, float]:
+    """
+    Find the number of busy processes that make masks four times as old.
+
+    :param alone: the age of a mask without load, in milliseconds.
+    :returns: the number, and how many times as old it makes the masks.
+    """
     slower = 1.0
     for count in range(1, MOST_BUSY * (os.cpu_count() or 1) + 1):
         with busy_processes(count):
             camera.call('ask', image, mask, DISCARDED, PAUSE, PATIENCE)
             slower = median(camera.call('ask', image, mask, FRAMES, PAUSE, PATIENCE)) / alone
-        if not slower < SLOWER:  # also where none came
+        if not slower < SLOWER:  # also true if no mask came and `slower` is nan
             break
     return count, slower
 
 
 def in_time(ages: Times, deadline_ms: float) -> dict[str, float]:
-    """Return the share of the images whose mask came in time, and that of the masks."""
+    """Return the number of masks in time as a share of all images, and of all masks."""
     met = sum(age is not None and age <= deadline_ms for age in ages)
     answered = sum(age is not None for age in ages)
     return {
@@ -195,7 +202,7 @@ def in_time(ages: Times, deadline_ms: float) -> dict[str, float]:
 
 
 def shares(frames: Sequence[TimedFrame], points: Sequence[str]) -> dict[str, float]:
-    """Return the share of each operating point in the masks, also of those that made none."""
+    """Return each operating point's share of the masks, including points that made none."""
     made = Counter(frame.point for frame in frames if frame.age_ms is not None)
     total = max(1, sum(made.values()))
     return {point: made[point] / total for point in dict.fromkeys([*points, *made])}

@@ -1,11 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measures the node from other processes: what DDS takes, and what the node adds to it.
+Benchmarks of the node from other processes: the time of DDS, and what the node adds to it.
 
-Each function starts the processes that it needs, ends them, and returns rows, whose fields are
-those of the benchmark's. Sizes are (height, width). ROS_DOMAIN_ID is the environment's; beyond
-this computer nothing is heard.
+Each function starts the processes that it needs, ends them, and returns the fields of
+:class:`~seg_ros.benchmark.rows.BenchmarkRow`. Sizes are (height, width). The processes use the
+environment's ROS_DOMAIN_ID, and cannot be heard beyond this computer.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def transport_rows(
     reliability: str = 'reliable',
 ) -> list[Row]:
     """
-    Measure how long a message takes from one rclpy process to another, by transport.
+    Measure how long a message takes from one rclpy process to another with each transport.
 
-    Messages are bgr8 images of each size, and of the largest also masks: mono8, PNG, run-length.
-    With the profile on both sides they are sent once more between processes that give their
-    memory back, as rclpy's do by default (:mod:`...node.malloc`).
+    Messages are bgr8 images of each size, and masks of the largest size (mono8, PNG, run-length).
+    With the profile on both sides they are sent a second time between processes that give freed
+    memory back to the system, as rclpy's do by default (:mod:`...node.malloc`).
 
-    :param labels: uint8 (H, W), a real mask; resized to the largest size.
+    :param labels: a real mask, uint8 (H, W); resized to the largest size.
     :param chosen: names of :func:`.measurements.transports`; all by default.
-    :param frames: messages of each kind.
-    :param rate: messages a second.
-    :param reliability: reliable or best_effort, of both sides.
-    :returns: a row for each transport and message. ``ratio`` is to default DDS, where that was
-        chosen and any message came.
+    :param frames: the number of messages of each kind.
+    :param rate: messages per second.
+    :param reliability: reliable or best_effort, on both sides.
+    :returns: a row for each transport and message. ``ratio`` compares with default DDS; None if
+        that was not chosen or no message came.
     """
     contents = {(f'bgr8 {w}x{h}', (h, w)): raw(np.zeros((h, w, 3), np.uint8)) for h, w in sizes}
     largest = max(sizes, key=lambda size: size[0] * size[1])
@@ -98,20 +98,20 @@ def end_to_end_rows(
     frames: int = 40,
 ) -> list[Row]:
     """
-    Measure from an image's publication until another process has received its mask.
+    Measure the time from an image's publication until another process has received its mask.
 
-    The node, an empty relay of the same messages and the engine alone take turns, ten frames
-    each. An image is published a moment after the mask of the last one came.
+    The node, an empty relay of the same messages and the engine alone take turns of ten frames
+    each. An image is published shortly after the mask of the previous one arrived.
 
-    :param picture: uint8 RGB (H, W, 3), resized to each size.
+    :param picture: the image, uint8 RGB (H, W, 3), resized to each size.
     :param model: a shipped network's name, or a checkpoint's path.
-    :param parameters: of the node: `input_height`, `input_width`, `device`, `backend`,
-        `precision`; they hold for the engine alone, too.
-    :param chosen: names of :func:`.measurements.transports`. The publisher is the process of
-        camera and receiver, the subscriber that of the node.
-    :param frames: of each.
-    :returns: rows of node, relay and engine for each transport and size. The node's ``ratio`` is
-        to relay plus engine, by medians.
+    :param parameters: parameters of the node: `input_height`, `input_width`, `device`, `backend`,
+        `precision`; they also hold for the engine alone.
+    :param chosen: names of :func:`.measurements.transports`. Their publisher is the process of
+        camera and receiver, their subscriber the node.
+    :param frames: the number of frames of each.
+    :returns: rows of node, relay and engine for each transport and size. The node's ``ratio``
+        compares its median with the sum of the medians of relay and engine.
     """
     rows = []
     for name in chosen:
@@ -157,11 +157,11 @@ def node_rows(
     frames: int = 40,
 ) -> list[Row]:
     """
-    Measure what the node adds to transport and engine, the profile on both sides.
+    Measure the time that the node adds to transport and engine, with the profile on both sides.
 
     Parameters are those of :func:`end_to_end_rows`.
 
-    :returns: a row for each size: the node's times less the medians of relay and engine.
+    :returns: a row for each size with the node's times minus the medians of relay and engine.
     """
     rows = []
     for size in sizes:
@@ -191,16 +191,17 @@ def camera_rows(
     seconds: float = 10.0,
 ) -> list[Row]:
     """
-    Measure several cameras on one node, the profile on both sides.
+    Measure several cameras on one node, with the profile on both sides.
 
-    All publish at the same moments. The other parameters are those of :func:`end_to_end_rows`.
+    All cameras publish at the same times. The other parameters are those of
+    :func:`end_to_end_rows`.
 
-    :param counts: of cameras.
-    :param rate: images a second of each camera.
-    :param seconds: how long they publish.
-    :returns: a row for each count: ``latency_ms`` is the masks' age when they come, ``fps`` that
-        of all cameras together. The notes have each camera's, and the fairness: the fewest
-        answers of a camera over the most.
+    :param counts: the numbers of cameras to measure.
+    :param rate: images per second of each camera.
+    :param seconds: how long the cameras publish.
+    :returns: a row for each number of cameras: ``latency_ms`` is the masks' age at their arrival,
+        ``fps`` that of all cameras together. The notes hold each camera's figures and the
+        fairness: the fewest answers to a camera divided by the most.
     """
     rows = []
     for count in counts:
@@ -238,34 +239,37 @@ def deadline_rows(
     rounds: int = 5,
 ) -> tuple[list[Row], dict[str, Any]]:
     """
-    Measure how many masks come in time beside a load that comes and goes.
+    Measure how many masks come in time under a load that comes and goes.
 
-    :param parameters: as of :func:`end_to_end_rows`.
-    :param deadline_ms: as of :class:`.deadline_benchmark.DeadlineBenchmark`, as are ``rate`` and
-        ``rounds``.
-    :returns: a row for the node with the deadline and one for its network's full depth, and all
-        that was found: see :meth:`.deadline_benchmark.DeadlineBenchmark.facts`.
+    The other parameters are those of :func:`end_to_end_rows` and of
+    :class:`.deadline_benchmark.DeadlineBenchmark`.
+
+    :returns: a row for the node with the deadline and one for its network's full depth; and the
+        result of :meth:`.deadline_benchmark.DeadlineBenchmark.result`.
     """
-    trial = DeadlineBenchmark(picture, size, model, parameters or {}, deadline_ms, rate, rounds)
-    facts = trial.facts()
+    benchmark = DeadlineBenchmark(
+        picture, size, model, parameters or {}, deadline_ms, rate, rounds
+    )
+    result = benchmark.result()
     rows = []
-    for run in facts['runs']:
+    for run in result['runs']:
         points = ', '.join(f'{point} {share:.0%}' for point, share in run['rungs'].items())
         rows.append(
             _row(
                 'deadline',
                 [age for _, age, _ in run['frames']],
-                **trial.network,
+                **benchmark.network,
                 inside='age of the masks when another process receives them',
-                notes=f'{run["name"]}; within {trial.deadline_ms} ms '
+                notes=f'{run["name"]}; within {benchmark.deadline_ms} ms '
                 f'{run["in_time_of_sent"]:.1%} of {len(run["frames"])} images, '
                 f'{run["in_time_of_answered"]:.1%} of the masks; {points}; '
-                f'{trial.rate:.3g} images/s; by turns without load and beside {trial.busy} busy '
-                f'processes, which make masks of full depth {trial.slower:.1f} times as old as '
-                f'the {trial.age_ms:.1f} ms without load',
+                f'{benchmark.rate:.3g} images/s; by turns without load and beside '
+                f'{benchmark.busy} busy processes, which make masks of full depth '
+                f'{benchmark.slower:.1f} times as old as the {benchmark.age_ms:.1f} ms without '
+                'load',
             )
         )
-    return rows, facts
+    return rows, result
 
 
 def overload_rows(
@@ -279,27 +283,28 @@ def overload_rows(
     """
     Measure the node under ten times the images that it can answer.
 
-    :param parameters: as of :func:`end_to_end_rows`.
-    :param seconds: how long.
-    :returns: a row, whose ``ratio`` is p95 of the age to the engine's median, and all that was
-        found: see :func:`.overload_benchmark.overload`.
+    The other parameters are those of :func:`end_to_end_rows`.
+
+    :param seconds: the length of the run.
+    :returns: a row, whose ``ratio`` is p95 of the masks' age divided by the engine's median, and
+        the result of :func:`.overload_benchmark.overload`.
     """
-    ages, facts = overload(picture, size, model, parameters or {}, seconds)
-    told = ('network', 'image_size', 'input_size', 'resize', 'backend', 'device', 'precision')
+    ages, result = overload(picture, size, model, parameters or {}, seconds)
+    kept = ('network', 'image_size', 'input_size', 'resize', 'backend', 'device', 'precision')
     row = _row(
         'overload',
         ages,
-        **{name: facts[name] for name in told},
+        **{name: result[name] for name in kept},
         inside='age of the masks when another process receives them',
-        fps=facts['answered'] / seconds,
-        memory_mb=facts['memory_mb'][-1],
+        fps=result['answered'] / seconds,
+        memory_mb=result['memory_mb'][-1],
         baseline='the engine alone; p95 to median',
-        ratio=facts['age_p95_ms'] / facts['engine_ms'],
-        notes=f'{facts["offered_rate"]:.0f} images/s offered for {seconds:g} s; '
-        f'{facts["counts"]["processed"]} answered, {facts["counts"]["replaced"]} replaced by '
-        'newer ones; ' + ('; '.join(facts['missed']) or 'all goals met'),
+        ratio=result['age_p95_ms'] / result['engine_ms'],
+        notes=f'{result["offered_rate"]:.0f} images/s offered for {seconds:g} s; '
+        f'{result["counts"]["processed"]} answered, {result["counts"]["replaced"]} replaced by '
+        'newer ones; ' + ('; '.join(result['missed']) or 'all goals met'),
     )
-    return [row], facts
+    return [row], result
 
 
 def _arrived(times: Times) -> str:
@@ -307,7 +312,7 @@ def _arrived(times: Times) -> str:
 
 
 def _row(benchmark: str, times: Times, **fields: Any) -> Row:
-    """Return a row of these times."""
+    """Return the fields of a row with these times in milliseconds."""
     came = known(times)
     quantiles = {f'p{q}': float(np.percentile(came, q)) if came else None for q in (50, 95, 99)}
     return {'benchmark': benchmark, 'latency_ms': quantiles, **fields}

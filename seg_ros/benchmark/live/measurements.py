@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What :mod:`.live_rows` makes its rows of: messages sent between processes, and how long they took.
+The measurements of :mod:`.live_rows`: messages sent between processes, and their times.
 
-All moments are of the machine's monotonic clock, which the processes share.
+All times are of the machine's monotonic clock, which the processes share.
 """
 
 from __future__ import annotations
@@ -19,39 +19,47 @@ import cv2
 import numpy as np
 
 from ...images.image_file import Image as Array
-from .processes import Environment, Helper, ProcessError, profile_environment, Program, traffic
+from .processes import (
+    Environment,
+    Helper,
+    ProcessError,
+    profile_environment,
+    Program,
+    start_dds_load,
+)
 
 Size = tuple[int, int]
 """Height and width."""
 
 Times = list[float | None]
-"""Milliseconds that messages took; None of a lost one."""
+"""The milliseconds that each message took; None for a lost one."""
 
-Moments = Sequence[tuple[int, int]]
-"""Stamps, and when that was, as :mod:`.dds_load` tells."""
+StampTimes = Sequence[tuple[int, int]]
+"""Header stamps and times in nanoseconds, see :data:`.dds_load.TimesByTopic`."""
 
 BLOCK, DISCARDED = 10, 3
-"""Frames of node, relay and engine by turns, and how many before them do not count."""
+"""The frames of each turn of node, relay and engine, and the frames before that do not count."""
 
 PAUSE = 0.05
-"""Seconds between an answer and the next image."""
+"""The seconds between an answer and the next image."""
 
 PATIENCE = 5.0
-"""Seconds after which an image is lost."""
+"""The seconds without an answer after which an image counts as lost."""
 
 QUIET = 2.0
-"""Seconds without a message after which none is expected."""
+"""The seconds without a message after which no more are expected."""
 
 START_SECONDS = 300.0
-"""A network may be compiled first."""
+"""The most seconds that a node may need to start, as its network may have to be compiled."""
 
 BOTH = 'profile on both sides'
 
 SEGMENTER_PARAMETERS = ('input_height', 'input_width', 'device', 'backend', 'precision')
+"""The parameters of the node that are also arguments of Segmenter."""
 
 
 def transports() -> dict[str, tuple[Environment, Environment]]:
-    """Return by name what the environments of publisher and subscriber get."""
+    """Return each transport's environment variables for the publisher and the subscriber."""
     profile = profile_environment()
     large_data = {'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'}
     return {
@@ -75,12 +83,14 @@ def one_way(
     """
     Send messages from one process to another.
 
-    :param contents: fields of the messages, of each kind one.
+    :param contents: the fields of one message of each kind.
     :param transport: a name of :func:`transports`.
     :param keep: whether both processes keep their memory (:mod:`...node.malloc`).
-    :param frames: messages of each kind.
-    :param rate: messages a second.
-    :returns: how long those of each kind took, from just before they were published.
+    :param frames: the number of messages of each kind.
+    :param rate: messages per second.
+    :param reliability: reliable or best_effort, on both sides.
+    :returns: for each kind, the milliseconds that its messages took from just before their
+        publication.
     """
     ours, theirs = transports()[transport]
     topics = [f'/transport/message_{i}' for i in range(len(contents))]
@@ -88,9 +98,9 @@ def one_way(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         sent = dict(zip(topics, in_files(folder, contents)))
-        listener = stack.enter_context(traffic({}, heard, theirs, reliability, keep))
-        sender = stack.enter_context(traffic(sent, (), ours, reliability, keep))
-        # The smallest arrives in any case, and all are found at once.
+        listener = stack.enter_context(start_dds_load({}, heard, theirs, reliability, keep))
+        sender = stack.enter_context(start_dds_load(sent, (), ours, reliability, keep))
+        # The smallest message arrives with every transport, and all topics are found together.
         smallest = topics[np.argmin([len(content['data']) for content in contents])]
         meet(sender, [smallest], listener, [smallest])
         found = []
@@ -104,15 +114,16 @@ def one_way(
 
 class Turns:
     """
-    Node, an empty relay of the same messages, and the engine alone, by turns of ten frames.
+    The times of the node, an empty relay of the same messages, and the engine alone.
 
-    So a busy moment meets all three, and while one works the others wait. Parameters are those of
-    :func:`.live_rows.end_to_end_rows`, of one size and one transport.
+    They take turns of ten frames, so that other work on the machine slows all three alike, and
+    while one works the others wait. Parameters are those of :func:`.live_rows.end_to_end_rows`,
+    for one size and one transport.
 
-    :ivar node: times of the frames; so are ``relay`` and ``engine``.
-    :ivar floor: median of the relay plus median of the engine.
-    :ivar network: what a row says of it.
-    :ivar memory_mb: the node's.
+    :ivar node: the milliseconds of the node's frames; likewise ``relay`` and ``engine``.
+    :ivar floor: the median of the relay plus the median of the engine.
+    :ivar network: a row's fields about the network.
+    :ivar memory_mb: the node's peak memory.
     """
 
     def __init__(
@@ -133,12 +144,12 @@ class Turns:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             network = stack.enter_context(start_network(folder, picture, size, model, parameters))
-            self.network = about(network, model, size)  # before others want the processor
+            self.network = about(network, model, size)  # waits until the network is loaded
             node = stack.enter_context(Program('segmentation_node', given, theirs))
             relay = stack.enter_context(Program('relay', {'cameras': ['relayed']}, theirs))
             (message,) = in_files(folder, [camera_message(picture, size)])
             sent = dict.fromkeys((image, bare[0]), message)
-            camera = stack.enter_context(traffic(sent, (mask, bare[1]), ours))
+            camera = stack.enter_context(start_dds_load(sent, (mask, bare[1]), ours))
             meet(camera, [bare[0]], camera, [bare[1]], relay)
             meet(camera, [image], camera, [mask], node)
             while len(self.node) < frames:
@@ -152,13 +163,13 @@ class Turns:
 
 class Fleet:
     """
-    Cameras on one node that publish at the same moments, the profile on both sides.
+    Several cameras on one node that publish at the same times, with the profile on both sides.
 
-    Parameters are those of :func:`.live_rows.camera_rows`, for one count.
+    Parameters are those of :func:`.live_rows.camera_rows`, for one number of cameras.
 
-    :ivar ages: of the masks of each camera.
-    :ivar network: what a row says of it.
-    :ivar memory_mb: the node's.
+    :ivar ages: for each camera the ages of its masks in milliseconds.
+    :ivar network: a row's fields about the network.
+    :ivar memory_mb: the node's peak memory.
     """
 
     def __init__(
@@ -181,8 +192,9 @@ class Fleet:
                 self.network = about(network, model, size)
             node = stack.enter_context(Program('segmentation_node', given, profile))
             (message,) = in_files(folder, [camera_message(picture, size)])
-            sender = stack.enter_context(traffic(dict.fromkeys(images, message), (), profile))
-            listener = stack.enter_context(traffic({}, masks, profile))
+            sent = dict.fromkeys(images, message)
+            sender = stack.enter_context(start_dds_load(sent, (), profile))
+            listener = stack.enter_context(start_dds_load({}, masks, profile))
             meet(sender, images, listener, masks, node)
             published = sender.call('send', images, round(rate * seconds), rate)
             came = listener.call('hear', masks, QUIET)
@@ -191,7 +203,7 @@ class Fleet:
 
 
 def raw(pixels: Array) -> dict[str, Any]:
-    """Return the fields of an image message: BGR (H, W, 3), or a mask (H, W)."""
+    """Return the fields of an Image message of these pixels: BGR (H, W, 3), or a mask (H, W)."""
     height, width = pixels.shape[:2]
     return {
         'height': height,
@@ -203,12 +215,12 @@ def raw(pixels: Array) -> dict[str, Any]:
 
 
 def known(times: Times) -> list[float]:
-    """Return those of what arrived."""
+    """Return the times of the messages that arrived."""
     return [time for time in times if time is not None]
 
 
 def median(times: Times) -> float:
-    """Return the median of what arrived; nan of nothing."""
+    """Return the median time of the messages that arrived; nan if none did."""
     return float(np.median(known(times))) if known(times) else float('nan')
 
 
@@ -218,12 +230,12 @@ def topics_of(camera: str) -> tuple[str, str]:
 
 
 def camera_message(picture: Array, size: Size) -> dict[str, Any]:
-    """Return what a camera sends of an RGB picture."""
+    """Return the fields of a camera's message of an RGB picture, resized to ``size``."""
     return raw(cv2.cvtColor(cv2.resize(picture, size[::-1]), cv2.COLOR_RGB2BGR))
 
 
 def in_files(folder: Path, contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages with a file in place of their data, as another process takes them."""
+    """Write each message's data to a file for another process; return the fields with paths."""
     messages = []
     for i, content in enumerate(contents):
         path = folder / f'message_{i}'
@@ -235,7 +247,7 @@ def in_files(folder: Path, contents: Sequence[Mapping[str, Any]]) -> list[dict[s
 def start_network(
     folder: Path, picture: Array, size: Size, model: str, parameters: Mapping[str, Any]
 ) -> Helper:
-    """Start a process with the engine alone; it takes a picture of this size."""
+    """Start a process with the engine alone, which segments the picture resized to ``size``."""
     path = folder / 'picture.npy'
     np.save(path, cv2.resize(picture, size[::-1]))
     settings = {name: parameters[name] for name in SEGMENTER_PARAMETERS if name in parameters}
@@ -243,10 +255,10 @@ def start_network(
 
 
 def about(network: Helper, model: str, size: Size) -> dict[str, Any]:
-    """Return what a row says of a network, once that is loaded."""
-    facts = network.call('describe')
-    resized = list(size) != facts['input_size']
-    return {'network': model, 'image_size': list(size), 'resize': resized, **facts}
+    """Wait until the network is loaded; return a row's fields about it."""
+    described = network.call('describe')
+    resized = list(size) != described['input_size']
+    return {'network': model, 'image_size': list(size), 'resize': resized, **described}
 
 
 def meet(
@@ -257,10 +269,15 @@ def meet(
     between: Program | None = None,
 ) -> None:
     """
-    Publish until every topic has been answered a few times.
+    Publish images until some messages have arrived on every topic of answers.
 
-    :param between: what answers, where that is not the same topic.
-    :raises ProcessError: it has ended, or the time is over.
+    :param sender: the process that publishes.
+    :param images: the topics to publish on.
+    :param listener: the process that listens.
+    :param answers: the topics on which messages must arrive.
+    :param between: the program that answers images with masks; None if the listener hears the
+        images themselves.
+    :raises ProcessError: that program has ended, or the time is over.
     """
     met = dict.fromkeys(answers, 0)
     end = monotonic() + START_SECONDS
@@ -277,10 +294,9 @@ def meet(
             met[topic] += len(came)
 
 
-def times_of(published: Moments, came: Moments) -> Times:
-    """Return how long what was published took, by stamps."""
-    moments: dict[int, int] = dict(came)
+def times_of(published: StampTimes, came: StampTimes) -> Times:
+    """Return the milliseconds from each publication to the arrival of the same stamp."""
+    arrivals: dict[int, int] = dict(came)
     return [
-        (moments[stamp] - moment) / 1e6 if stamp in moments else None
-        for stamp, moment in published
+        (arrivals[stamp] - time) / 1e6 if stamp in arrivals else None for stamp, time in published
     ]

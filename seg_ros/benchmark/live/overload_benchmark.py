@@ -1,11 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The node under ten times the images that it can answer.
+Benchmark of the node under ten times the images that it can answer.
 
-What is answered must be the newest that was there. That follows from what is counted: every image
-that was received was answered or replaced, and only a newer one replaces; and no mask comes after
-that of a newer image.
+The node must always answer the newest image that it has. Two things together prove it: by the
+node's counts every received image was answered or replaced, and only a newer image replaces one;
+and no mask arrives after the mask of a newer image.
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ from .measurements import (
     times_of,
     topics_of,
 )
-from .processes import profile_environment, Program, traffic
+from .processes import profile_environment, Program, start_dds_load
 
 FACTOR = 10.0
-"""Images offered for each that the engine alone could answer."""
+"""How many images are offered for each that the engine alone could answer."""
 
 ENOUGH = 0.9
-"""Share of these that must really be sent, or it was no overload."""
+"""The share of these images that must really be sent, or there was no overload."""
 
 OLDEST, GROWTH = 2.5, 0.02
-"""Goals: p95 of the masks' age, in times of the engine's; and growth of the memory, as a share."""
+"""The goals: p95 of the masks' age, divided by the engine's time; relative growth of memory."""
 
 WARM_UP = 0.25
-"""Share of the run after which memory shall no longer grow."""
+"""The share of the run after which memory must no longer grow."""
 
 FRAMES = 20
-"""Of the engine alone, before the run and after it."""
+"""The number of frames that time the engine alone, before the run and again after it."""
 
 CHUNK_SECONDS = 0.5
-"""Between two looks at the memory."""
+"""The seconds between two measurements of the memory."""
 
-Facts = dict[str, Any]
+OverloadResult = dict[str, Any]
 
 
 def overload(
     picture: Array, size: Size, model: str, parameters: Mapping[str, Any], seconds: float
-) -> tuple[list[float | None], Facts]:
+) -> tuple[list[float | None], OverloadResult]:
     """
-    Send ten times as many images as the engine could answer, and listen.
+    Send the node ten times as many images as the engine could answer, and collect the masks.
 
-    :param picture: uint8 RGB (H, W, 3), resized to ``size``.
-    :param parameters: of the node.
-    :param seconds: how long.
-    :returns: the age of each image's mask when another process receives it, None where it has
-        none; and what was found, with the goals that it misses under ``missed``.
+    :param picture: the image, uint8 RGB (H, W, 3), resized to ``size``.
+    :param parameters: parameters of the node.
+    :param seconds: the length of the run.
+    :returns: the age of each image's mask in milliseconds when another process receives it, None
+        for images without a mask; and the result, which lists missed goals under ``missed``.
     """
     image, mask = topics_of('offered')
     profile = profile_environment()
@@ -82,8 +82,8 @@ def overload(
         given = {'model': model, 'cameras': ['offered'], **parameters}
         node = stack.enter_context(Program('segmentation_node', given, profile))
         (message,) = in_files(folder, [camera_message(picture, size)])
-        sender = stack.enter_context(traffic({image: message}, (), profile))
-        listener = stack.enter_context(traffic({}, [mask], profile))
+        sender = stack.enter_context(start_dds_load({image: message}, (), profile))
+        listener = stack.enter_context(start_dds_load({}, [mask], profile))
         listener.call('watch')
         meet(sender, [image], listener, [mask], node)
         before = listener.call('counts', 'offered')
@@ -97,10 +97,10 @@ def overload(
         heard = listener.call('hear', [mask], QUIET)[mask]
         after = listener.call('counts', 'offered')
         engine += network.call('predict', FRAMES, PAUSE)
-    # By their stamps, which rise as they were sent, the moments that they came must rise, too.
-    came = [moment for _, moment in sorted(heard)]
+    # Sorted by stamp, that is in the order of sending, the times of arrival must rise, too.
+    came = [time for _, time in sorted(heard)]
     ages = times_of(published, heard)
-    facts = {
+    result = {
         'engine_ms': median(engine),
         'age_p95_ms': float(np.percentile(known(ages), 95)) if known(ages) else float('nan'),
         'offered_rate': len(published) / ((published[-1][1] - published[0][1]) / 1e9),
@@ -111,36 +111,36 @@ def overload(
         'memory_mb': memory,
         **described,
     }
-    facts['missed'] = missed(facts)
-    return ages, facts
+    result['missed'] = missed(result)
+    return ages, result
 
 
-def missed(facts: Facts) -> list[str]:
-    """Return in words which goals are missed."""
+def missed(result: OverloadResult) -> list[str]:
+    """Return a message for each missed goal."""
     found = []
-    factor = facts['offered_rate'] * facts['engine_ms'] / 1e3
+    factor = result['offered_rate'] * result['engine_ms'] / 1e3
     if factor < ENOUGH * FACTOR:
         found.append(
             f'expected {FACTOR:g} times the images that the engine can answer; found that only '
             f'{factor:.1f} times as many could be sent. Take smaller --sizes, or a larger network'
         )
-    ratio = facts['age_p95_ms'] / facts['engine_ms']
-    if not ratio <= OLDEST:  # nor if nothing was answered
+    ratio = result['age_p95_ms'] / result['engine_ms']
+    if not ratio <= OLDEST:  # also true if nothing was answered and the ratio is nan
         found.append(
             f'expected a p95 of the age of at most {OLDEST:g} times the engine; found {ratio:.2f} '
-            f'times: {facts["age_p95_ms"]:.1f} ms to {facts["engine_ms"]:.1f} ms'
+            f'times: {result["age_p95_ms"]:.1f} ms to {result["engine_ms"]:.1f} ms'
         )
-    steady = [each for each in facts['memory_mb'] if each is not None]
+    steady = [each for each in result['memory_mb'] if each is not None]
     steady = steady[int(len(steady) * WARM_UP) :]
     if steady and max(steady) > (1 + GROWTH) * steady[0]:
         found.append(
             f'expected memory that grows by at most {GROWTH:.0%} after the warm-up; found '
             f'{max(steady) / steady[0] - 1:.1%} from {steady[0]:.0f} MB on'
         )
-    counts = facts['counts']
-    if not facts['in_order'] or counts['received'] != counts['processed'] + counts['replaced']:
+    counts = result['counts']
+    if not result['in_order'] or counts['received'] != counts['processed'] + counts['replaced']:
         found.append(
             'expected every image to be answered, or replaced by a newer one, and masks in the '
-            f'order of their images; found {counts}, in order: {facts["in_order"]}'
+            f'order of their images; found {counts}, in order: {result["in_order"]}'
         )
     return found

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that speak ROS, started and ended for a measurement, each with its transport."""
+"""Starting and ending the ROS processes of a measurement, each with its own transport."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ from typing import Any
 from ...node.dds_profile import PROFILE_VARIABLES
 
 Environment = Mapping[str, str]
-"""Variables that differ from this process's."""
+"""The environment variables of a new process that differ from this process's."""
 
 PROFILE = 'fastdds_large_images.xml'
 
 END_SECONDS = 20.0
+"""How long a process may take to end after its signal before it is killed."""
+
+PROGRAMS = {
+    'segmentation_node': 'seg_ros.node.segmentation_node',
+    'relay': f'{__package__}.relay',
+}
+"""The modules of the nodes that :class:`Program` starts."""
 
 
 class ProcessError(ValueError):
-    """A process that was needed has ended, or nothing comes from it; the message says which."""
+    """A needed process has ended, or sends nothing; the message says which one."""
 
 
 def profile_environment() -> Environment:
     """
-    Return what makes a process take `config/fastdds_large_images.xml`.
+    Return the variables that make a process use `config/fastdds_large_images.xml`.
 
-    :raises ProcessError: it is neither beside these sources nor installed with them.
+    :raises ProcessError: the file is neither beside these sources nor installed with them.
     """
     for folder in Path(__file__).resolve().parents:
         for place in ('config', 'share/seg_ros/config'):
@@ -46,7 +53,12 @@ def profile_environment() -> Environment:
 
 
 def _environment(changes: Environment) -> dict[str, str]:
-    """Return this process's, but of no other transport than ``changes``, and not beyond here."""
+    """
+    Return the environment of a new process.
+
+    It is this process's, with ``changes`` in place of its settings of the transport, and limits
+    discovery to this computer.
+    """
     transport = (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS')
     kept = {name: value for name, value in os.environ.items() if name not in transport}
     return {**kept, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', **changes}
@@ -54,17 +66,17 @@ def _environment(changes: Environment) -> dict[str, str]:
 
 class Program:
     """
-    A context manager: one of the nodes here in a process of its own, ended as Ctrl-C would.
+    A context manager: a node in a process of its own, which is ended as by Ctrl-C.
 
     :param module: segmentation_node or relay.
-    :param parameters: of the node.
-    :param environment: its transport.
+    :param parameters: the node's parameters.
+    :param environment: the variables that select its transport.
     """
 
     def __init__(
         self, module: str, parameters: Mapping[str, Any], environment: Environment
     ) -> None:
-        command = [sys.executable, '-m', f'{__package__}.{module}', '--ros-args']
+        command = [sys.executable, '-m', PROGRAMS[module], '--ros-args']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={json.dumps(value)}']
         self.name = module
@@ -76,19 +88,19 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Return whether it has not ended yet."""
+        """Return whether the process has not ended yet."""
         return self._process.poll() is None
 
     def memory_mb(self) -> float | None:
-        """Return the most memory it has had so far, in megabytes; None where Linux is not."""
+        """Return the process's peak memory so far in megabytes; None if this is not Linux."""
         return self._memory_mb('VmHWM')
 
     def own_memory_mb(self) -> float | None:
         """
-        Return the memory that it has now for itself, in megabytes; None where Linux is not.
+        Return the memory that the process does not share, in megabytes; None if not on Linux.
 
-        What it shares is left out: of a sender's segment of 64 MB more and more pages count as
-        resident, the more of it was in use at once.
+        Shared memory is left out, as it seems to grow: the more of a sender's segment of 64 MB
+        was ever in use at once, the more of its pages count as resident.
         """
         return self._memory_mb('RssAnon')
 
@@ -111,17 +123,17 @@ class Program:
 
 class Helper:
     """
-    A context manager: a process of :mod:`.dds_load` that does what it is told.
+    A context manager: a process of :mod:`.dds_load` that executes commands.
 
-    :param kind: traffic or network.
-    :param arguments: of its class.
-    :param environment: its transport.
+    :param kind: dds_load or network.
+    :param arguments: the arguments of the kind's class.
+    :param environment: the variables that select its transport.
     """
 
     def __init__(self, kind: str, arguments: Mapping[str, Any], environment: Environment) -> None:
         self._kind = kind
         self._process = subprocess.Popen(
-            [sys.executable, '-m', f'{__package__}.traffic', kind, json.dumps(arguments)],
+            [sys.executable, '-m', f'{__package__}.dds_load', kind, json.dumps(arguments)],
             env=_environment(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -130,7 +142,7 @@ class Helper:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """
-        Return what a method of it returns.
+        Call a method in the process and return its result.
 
         :raises ProcessError: the process has ended.
         """
@@ -153,12 +165,12 @@ class Helper:
 
     def __exit__(self, *error: object) -> None:
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()  # at which it ends
+        self._process.stdin.close()  # the process ends at the end of its input
         self._process.stdout.close()
         _end(self._process)
 
 
-def traffic(
+def start_dds_load(
     sent: Mapping[str, Mapping[str, Any]],
     heard: Mapping[str, bool] | Sequence[str],
     environment: Environment,
@@ -166,7 +178,7 @@ def traffic(
     keep: bool = True,
     told_apart: bool = False,
 ) -> Helper:
-    """Start a :class:`.dds_load.Traffic`, whose parameters these are."""
+    """Start a process with a :class:`.dds_load.DdsLoad`, which has the same parameters."""
     arguments = {
         'sent': sent,
         'heard': heard if isinstance(heard, Mapping) else dict.fromkeys(heard, False),
@@ -174,12 +186,12 @@ def traffic(
         'keep': keep,
         'told_apart': told_apart,
     }
-    return Helper('traffic', arguments, environment)
+    return Helper('dds_load', arguments, environment)
 
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
-    """Let so many processes do nothing but take the processor's time; they end with this one."""
+    """Run ``count`` processes that only use up processor time; they end with this process."""
     work = f'import os\nwhile os.getppid() == {os.getpid()}: pass'
     running = [subprocess.Popen([sys.executable, '-c', work]) for _ in range(count)]
     try:
@@ -192,7 +204,7 @@ def busy_processes(count: int) -> Iterator[None]:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    # Killed at once it would leave its shared memory behind.
+    # A process that is killed at once leaves its shared memory behind.
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:

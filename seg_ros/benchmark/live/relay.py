@@ -1,10 +1,10 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The node without its network: answers each image with a mask that is ready.
+A node without a network, which answers each image with an empty mask of its size.
 
-It is the floor under the node: the least that receiving such images and publishing such masks
-takes in rclpy. Topics and quality of service are the node's.
+Its latency is the lower limit of the segmentation node's: the least time in which rclpy receives
+such images and publishes such masks. Topics and quality of service are those of that node.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Relay(Node):
     """
     The relay of some cameras.
 
-    Its parameters are the node's `cameras` and `reliability` (without auto), and `delay_ms`: it
-    waits for so long before it answers, as a network would.
+    Its parameters are the segmentation node's `cameras` and `reliability` (without auto), and
+    `delay_ms`, the time to wait before each answer, as if a network ran.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Relay(Node):
                 partial(self._answer, publisher),
                 qos,
             )
-        # An executor that nothing wakes may miss a signal.
+        # The timer wakes the executor regularly, which may otherwise miss a signal.
         self.create_timer(1.0, lambda: None)
 
     def _answer(self, publisher: Publisher, image: Image) -> None:
@@ -66,7 +66,7 @@ class Relay(Node):
 
 
 def main() -> None:
-    """Relay until a signal."""
+    """Run the relay until a signal ends it."""
     keep_memory()
     rclpy.init()
     with suppress(KeyboardInterrupt, ExternalShutdownException):

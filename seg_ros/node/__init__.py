@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The only part that speaks ROS: the node, and what publishes to it and listens to it."""
+"""The segmentation node, which connects the network with ROS topics, parameters and services."""

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One camera of the node: what it subscribes to, what it publishes, and its troubles."""
+"""One camera of the node: its subscriptions, its publishers, and its dropped images."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .diagnostics.health import CameraHealth
 from .image_message import decode
 from .outputs import Outputs
 
-try:  # Humble has this in rclpy.qos_event, which newer distributions gave up.
+try:  # Humble has this in rclpy.qos_event, which newer distributions have removed.
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 REPORT_PERIOD = 5.0
-"""Seconds between two reports of the same camera's dropped images."""
+"""The least seconds between two log messages about one camera's dropped images."""
 
 
 class CameraFrame(NamedTuple):
     """
-    An image message on its way.
+    An image message between its arrival and its mask.
 
-    :param arrived: when it was received, in seconds of the monotonic clock.
-    :param topic: where.
+    :param arrived: when the message was received, in seconds of the monotonic clock.
+    :param topic: the topic on which it was received.
     """
 
     message: Image | CompressedImage
@@ -42,12 +42,12 @@ class CameraFrame(NamedTuple):
 
     def age(self, now: int) -> float:
         """
-        Return how old the image is, in seconds.
+        Return the image's age in seconds.
 
-        Its stamp counts, unless that is zero, of a clock that is ahead, or of simulated time that
-        has not come yet: then it is as old as it is here.
+        The age counts from the image's stamp. If the stamp is zero or later than the arrival, as
+        with a clock that is ahead or simulated time that has not started, it counts from there.
 
-        :param now: nanoseconds of the node's clock.
+        :param now: the time of the node's clock in nanoseconds.
         """
         stamp = self.message.header.stamp
         since = monotonic() - self.arrived
@@ -58,11 +58,13 @@ class CameraFrame(NamedTuple):
 
 class Camera:
     """
-    A camera's topics.
+    A camera's subscriptions and publishers.
 
-    :param image_topic: the raw images' topic, also where ``compressed`` ones are taken.
-    :param mask_rle: whether to offer masks as runs of Autoware's ids.
-    :param health: told what its images come to.
+    :param name: the camera's name, which is the prefix of its topics.
+    :param image_topic: the topic of the raw images, even if compressed ones are received.
+    :param compressed: whether to receive compressed images instead of raw ones.
+    :param mask_rle: whether to also publish masks as runs of Autoware's ids.
+    :param health: counts received, answered and dropped images.
     :param on_image: called with this camera's name and each image.
     """
 
@@ -94,32 +96,34 @@ class Camera:
         self.outputs = Outputs(node, name, mask_rle)
 
     def move(self, image_topic: str) -> None:
-        """Take images from another topic; as long as :meth:`subscribe` is not called, none."""
+        """Change to another image topic; :meth:`subscribe` must then be called again."""
         self.unsubscribe()
         self.info = None
-        # Remapped before anything is appended, so that one rule moves the image, its compressed
-        # form and its camera_info together.
+        # The name is remapped before anything is appended to it, so that one remapping rule moves
+        # the image, its compressed form and its camera_info together.
         name = image_topic or f'{self.name}/image_raw'
         base = self._node.resolve_topic_name(name)
         self.topic = f'{base}/compressed' if self._compressed else base
-        # rclpy remaps what it is given, and twice could be once too often.
+        # rclpy remaps the names that it is given, so it must not get a remapped one: a second
+        # remapping could change the name again.
         self._unmapped = self.topic if self._compressed else name
         self._info_topic = f'{base.rpartition("/")[0]}/camera_info'
         self.health.topic = self.topic
 
     def destroy(self) -> None:
-        """Take back everything this camera has on the graph."""
+        """Destroy all subscriptions and publishers of this camera."""
         self.unsubscribe()
         self.outputs.destroy()
 
     def subscribe(self, reliability: str) -> None:
         """
-        Subscribe, or do it again where the reliability no longer fits the publishers.
+        Subscribe, or subscribe again if the reliability no longer fits the publishers.
 
-        A reliable subscription hears nothing from a best-effort publisher; a best-effort one
-        loses most of the large images, even of a reliable publisher. So neither will do for all.
+        A reliable subscription receives nothing from a best-effort publisher; a best-effort
+        subscription loses most large images, even from a reliable publisher. So neither of them
+        fits all publishers.
 
-        :param reliability: the parameter's value.
+        :param reliability: the value of the parameter `reliability`.
         """
         self._asked = reliability
         offered = [
@@ -130,7 +134,7 @@ class Camera:
         if reliability != 'auto':
             wanted = ReliabilityPolicy[reliability.upper()]
         elif all_reliable:
-            # Nobody there says nothing of the publishers to come, least of all of one that was.
+            # Without publishers the reliability is kept, as the last one may come back.
             wanted = ReliabilityPolicy.RELIABLE if offered else self._reliability
         else:
             wanted = ReliabilityPolicy.BEST_EFFORT
@@ -162,7 +166,7 @@ class Camera:
                     incompatible_qos=lambda event: self._on_incompatible()
                 ),
             ),
-            # Small, so it arrives in any case, and best effort fits every publisher.
+            # Best effort fits every publisher, and messages this small do not get lost.
             self._node.create_subscription(
                 CameraInfo,
                 self._info_topic,
@@ -172,14 +176,14 @@ class Camera:
         ]
 
     def unsubscribe(self) -> None:
-        """Receive nothing more."""
+        """End the subscriptions; no more images are received."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self.health.qos_problem = ''
 
     def take(self) -> None:
-        """Receive an image that waits, in place of an executor that is busy."""
+        """Receive a waiting image here while the executor is busy."""
         for subscription in self._subscriptions[:1]:
             with subscription.handle:
                 taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
@@ -191,7 +195,7 @@ class Camera:
         self._on_image(self.name, CameraFrame(message, monotonic(), self.topic))
 
     def _on_incompatible(self) -> None:
-        if self._asked != 'auto':  # or it is about to fit
+        if self._asked != 'auto':  # with auto the next call of `subscribe` adapts
             self.subscribe(self._asked)
             self._logger.error(f'camera {self.name}: {self.health.qos_problem}')
 
@@ -202,20 +206,20 @@ class Camera:
         """
         Return a message's image as uint8 RGB, (H, W, 3).
 
-        :raises ImageError: it is none.
+        :raises ImageError: the message does not hold a valid image.
         """
         image = self._decode(message)
         self.size = image.shape[:2]
         return image
 
     def drop(self, reason: str, details: str = '') -> None:
-        """Count an image that gets no mask; say why now and then."""
+        """Count an image that gets no mask, and log the reason unless one was logged lately."""
         self.health.failed(reason)
         dropped = self.health.counts['failed']
         self.complain(f'image dropped ({dropped} so far): {details or reason}')
 
     def complain(self, reason: str) -> None:
-        """Log an error, unless one has been lately."""
+        """Log an error, unless one was logged in the last ``REPORT_PERIOD`` seconds."""
         if monotonic() - self._last_report >= REPORT_PERIOD:
             self._last_report = monotonic()
             self._logger.error(f'camera {self.name}: {reason}')

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The geometry of a resized image."""
+"""The camera_info of a resized image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 
 def fits(info: CameraInfo, height: int, width: int) -> bool:
-    """Return whether a camera_info can be of an image of this size: whole, or its region."""
+    """Return whether a camera_info, as a whole or its region, fits an image of this size."""
     binning = max(1, info.binning_y), max(1, info.binning_x)
     sizes = (info.height, info.width), (info.roi.height, info.roi.width)
     return any((h // binning[0], w // binning[1]) == (height, width) for h, w in sizes)
@@ -22,10 +22,10 @@ def scale_camera_info(
     """
     Return the camera_info of an image resized by these factors, as image_proc's ResizeNode does.
 
-    :param header: the resized image's.
+    :param header: the header of the resized image.
     """
-    # The first rows of K and P give u, the second ones v; distortion is in normalised
-    # coordinates, where size does not matter.
+    # The first rows of K and P give u, the second rows v. The distortion does not change, as it
+    # is in normalised coordinates.
     k = np.reshape(info.k, (3, 3)) * [[scale_x], [scale_y], [1]]
     p = np.reshape(info.p, (3, 4)) * [[scale_x], [scale_y], [1]]
     scaled = CameraInfo(

@@ -1,10 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is wrong with the transport that the environment asks Fast DDS for.
+Checking the transport settings of Fast DDS in the environment.
 
-Fast DDS starts with any: it complains of a profile on stderr, of a transport's name not at all,
-and takes its defaults, with which large images go in pieces. So somebody has to look.
+Fast DDS starts with any settings: it reports a bad profile only on stderr and a bad transport's
+name not at all, and then uses its defaults, which send large images in pieces. So the node checks
+them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from xml.etree.ElementTree import Element, fromstring, ParseError, TreeBuilder, 
 from rclpy.utilities import get_rmw_implementation_identifier
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-"""Jazzy reads the one, newer distributions the other as well."""
+"""The variables that name the profile: Jazzy reads the first, newer distributions both."""
 
 TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
 TRANSPORTS = (
@@ -31,35 +32,38 @@ TRANSPORTS = (
     'LARGE_DATAv6',
     'P2P',
 )
-"""That some Fast DDS knows; LARGE_DATA with options behind a question mark, too."""
+"""
+The names of transports that some version of Fast DDS knows; options may follow the name after a
+question mark, as with LARGE_DATA.
+"""
 
 SECTIONS = {'profiles', 'library_settings', 'log', 'types'}
-"""What a file can have, as its root or in a root `dds`."""
+"""The elements of a profile: each can be the file's root, or below a root `dds`."""
 
 LARGEST = 2**20
-"""Bytes; profiles have some thousand."""
+"""The most bytes of a file that is read; profiles have some thousand."""
 
 
 class _Doctype(Exception):
-    """It could define entities of entities, which take hours to resolve."""
+    """The file has a DOCTYPE, which could define nested entities that take hours to resolve."""
 
 
 class _Builder(TreeBuilder):
-    """Builds the tree of what has no DOCTYPE."""
+    """Builds an XML tree, but raises at a DOCTYPE."""
 
-    def doctype(self, *facts: object) -> None:
+    def doctype(self, *declaration: object) -> None:
         raise _Doctype
 
 
 def check_profile() -> str:
-    """Return what is wrong and what to do; empty where nothing is, or where Fast DDS is not."""
+    """Return what is wrong and how to mend it; empty if all is well or Fast DDS is not used."""
     if not get_rmw_implementation_identifier().startswith('rmw_fastrtps'):
         return ''
     return '; '.join(_problems())
 
 
 def _problems() -> Iterator[str]:
-    # Often both name the same file.
+    # Both variables often name the same file, which is then checked once.
     named = {value: name for name in PROFILE_VARIABLES if (value := os.environ.get(name))}
     for path, variable in named.items():
         if found := _fault(Path(path)):
@@ -77,7 +81,7 @@ def _problems() -> Iterator[str]:
 
 
 def _fault(path: Path) -> str:
-    """Return what a file is, or has, that a profile is not, or has not; empty for a profile."""
+    """Return why a file is not a profile, as the end of a sentence; empty if it is one."""
     try:
         if not path.is_file():
             return 'is no file'
@@ -86,7 +90,7 @@ def _fault(path: Path) -> str:
         root = fromstring(path.read_bytes(), XMLParser(target=_Builder()))
     except OSError as error:
         return f'cannot be read: {error.strerror}'
-    except (ParseError, ValueError, LookupError) as error:  # the latter two of encodings
+    except (ParseError, ValueError, LookupError) as error:  # the last two: of its encoding
         return f'is not well-formed XML: {error}'
     except _Doctype:
         return 'has a DOCTYPE, and is not looked into for that'
@@ -97,5 +101,5 @@ def _fault(path: Path) -> str:
 
 
 def _name(element: Element) -> str:
-    """Return an element's name without the namespace, which Fast DDS does not ask for."""
+    """Return an element's name without its namespace, which Fast DDS ignores."""
     return element.tag.rpartition('}')[2]

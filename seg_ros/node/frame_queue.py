@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames on their way from the thread that receives them to the one that segments them."""
+"""The queue between the thread that receives frames and the one that segments them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Frame = TypeVar('Frame')
 
 class FrameQueue(Generic[Frame]):
     """
-    Holds the newest frame of each camera, and no other.
+    Holds only the newest frame of each camera.
 
-    A frame that nobody took in time is worth nothing once the next one is there; so memory is
-    bounded by the number of cameras, and no camera can crowd out another.
+    A newer frame makes a waiting one worthless. So the number of cameras bounds the memory, and
+    no camera can crowd out another.
     """
 
     def __init__(self) -> None:
@@ -26,9 +26,9 @@ class FrameQueue(Generic[Frame]):
 
     def put(self, camera: str, frame: Frame) -> bool:
         """
-        Offer a frame, which replaces one of the same camera that still waits. Never blocks.
+        Offer a frame, which replaces a waiting one of the same camera; never block.
 
-        :returns: whether a frame was lost by that: the one before, or, once closed, this one.
+        :returns: whether a frame was lost: the waiting one, or, once closed, this one.
         """
         with self._changed:
             if self._closed:
@@ -40,11 +40,12 @@ class FrameQueue(Generic[Frame]):
 
     def take(self, together: bool = True) -> dict[str, Frame] | None:
         """
-        Wait for frames and take those that wait: at most one, the newest, of each camera.
+        Wait until there are frames, and take them: at most one, the newest, of each camera.
 
-        :param together: else only one: that of the camera whose last turn is longest ago. Where
-            all send at the same moments, the first to send would else take every second turn.
-        :returns: a frame by camera, the camera that waited longest first; None once closed.
+        :param together: whether to take the frames of all cameras; if not, only that of the
+            camera whose last turn is longest ago. (By the order of arrival, if all cameras send
+            at the same times, the first one to send would get every second turn.)
+        :returns: the frames by camera, the camera that waited longest first; None once closed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -64,9 +65,9 @@ class FrameQueue(Generic[Frame]):
 
     def close(self) -> list[str]:
         """
-        Refuse what comes, and release whoever is in :meth:`take`.
+        Refuse frames from now on, and release a thread that waits in :meth:`take`.
 
-        :returns: the cameras whose frame waited, and is lost.
+        :returns: the cameras whose waiting frame is lost.
         """
         with self._changed:
             self._closed = True

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages made from arrays, and compressed ones read."""
+"""Making image messages from arrays, and decoding compressed image messages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from ..images.labels import LabelSet
 from ..images.run_length import autoware_mask
 
 _CHECKED = {'check_fields': True} if '_check_fields' in Image.__slots__ else {}
-"""A message that checks its fields takes an array as it is; from Jazzy on the others copy it."""
+"""
+The arguments that make Image check its fields, which since Jazzy it does only when asked.
+
+An Image that checks its fields uses an array as it is; one that does not check copies it.
+"""
 
 
 def decode(message: CompressedImage) -> Array:
     """
     Return a compressed image message as uint8 RGB, (H, W, 3).
 
-    :raises ImageError: it holds no image that is decoded, or one that is too large.
+    :raises ImageError: the message holds no image that can be decoded, or one that is too large.
     """
     try:
         return decode_image(message.data, shortened(message.format))
@@ -35,10 +39,10 @@ def decode(message: CompressedImage) -> Array:
 
 def to_message(header: Header, pixels: Array) -> Image:
     """
-    Return an image message, its rows unpadded.
+    Return an image message without padding of rows.
 
-    :param pixels: uint8 RGB (H, W, 3), which becomes bgr8; or labels (H, W), mono8. Where their
-        memory is an array('B'), it becomes the message's.
+    :param pixels: uint8 RGB (H, W, 3), which becomes bgr8; or labels (H, W), which become mono8.
+        If their memory is an array('B'), the message uses it without a copy.
     """
     height, width = pixels.shape[:2]
     if pixels.ndim == 3:
@@ -47,7 +51,7 @@ def to_message(header: Header, pixels: Array) -> Image:
     message.header = header
     message.height, message.width, message.step = height, width, pixels.nbytes // height
     message.encoding = 'bgr8' if pixels.ndim == 3 else 'mono8'
-    message.data = _to_array(pixels)  # which a constructor would copy
+    message.data = _to_array(pixels)  # the constructor would copy it
     return message
 
 
@@ -56,6 +60,7 @@ def to_runs(header: Header, mask: Array, labels: LabelSet) -> Image:
     Return a mask in Autoware's form: a mono8 image of its size whose data are runs of ids.
 
     :param mask: class ids, (H, W).
+    :param labels: the classes of these ids.
     """
     message = to_message(header, mask)
     message.data = _to_array(autoware_mask(mask, labels))
@@ -64,10 +69,10 @@ def to_runs(header: Header, mask: Array, labels: LabelSet) -> Image:
 
 def encode(header: Header, pixels: Array, suffix: str) -> CompressedImage:
     """
-    Return a compressed image message, its format as image_transport writes it.
+    Return a compressed image message with the format string of image_transport.
 
     :param pixels: uint8 RGB (H, W, 3), or labels (H, W).
-    :param suffix: ``.jpg`` or ``.png``. Labels want the latter: JPEG invents ids.
+    :param suffix: ``.jpg`` or ``.png``; labels must be PNG, as JPEG changes ids.
     """
     codec = {'.jpg': 'jpeg', '.png': 'png'}[suffix]
     colors = 'bgr8' if pixels.ndim == 3 else ''
@@ -79,7 +84,7 @@ def encode(header: Header, pixels: Array, suffix: str) -> CompressedImage:
 
 
 def _to_array(pixels: Array) -> array[int]:
-    """Return the one type that the setter of ``data`` does not check byte by byte."""
+    """Return an array('B'), the only type that the setter of ``data`` takes without a check."""
     owner = pixels.base
     while isinstance(owner, np.ndarray):
         owner = owner.base

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a process that handles large messages wants of malloc."""
+"""Settings of malloc for a process that handles large messages."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from contextlib import suppress
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""The numbers of these settings in glibc's malloc.h."""
 
 LARGEST = 32 * 2**20
-"""The most that M_MMAP_THRESHOLD takes; an image of 3840x2160 pixels has 24 MB."""
+"""The largest possible M_MMAP_THRESHOLD in bytes; an image of 3840x2160 pixels has 24 MB."""
 
 KEPT = 2**30
+"""The bytes of freed memory that malloc keeps."""
 
 
 def keep_memory() -> None:
     """
-    Let malloc keep what is freed, where it is glibc's; elsewhere nothing happens.
+    Let glibc's malloc keep freed memory; with another malloc do nothing.
 
-    rclpy takes an image through three buffers. By default each goes back to the system and is
-    fetched anew, page by page, for the next image: of the 9 ms that it took to receive one of
-    1024x2048, 7.
+    rclpy copies an image through three buffers. By default each of them is given back to the
+    system, and fetched again page by page for the next image. That took 7 of the 9 ms in which an
+    image of 1024x2048 pixels was received.
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)

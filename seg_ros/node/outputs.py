@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What one camera's images become: the topics below NAME/segmentation."""
+"""One camera's publishers: the topics below NAME/segmentation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..inference.segmentation import Segmentation
 from .camera_info import fits, scale_camera_info
 from .image_message import encode, to_message, to_runs
 
-try:  # Humble has this in rclpy.qos_event, which newer distributions gave up.
+try:  # Humble has this in rclpy.qos_event, which newer distributions have removed.
     from rclpy.event_handler import PublisherEventCallbacks
 except ImportError:
     from rclpy.qos_event import PublisherEventCallbacks
-try:  # Not on every machine; the masks do without.
+try:  # vision_msgs is optional: without it only the topic label_info is missing
     from vision_msgs.msg import LabelInfo, VisionClass
 except ImportError:
     LabelInfo = None
@@ -40,25 +40,25 @@ OUTPUTS = {
     'overlay/compressed': CompressedImage,
     'camera_info': CameraInfo,
 }
-"""Topics that are always there."""
+"""The outputs that every camera has, and their message types."""
 
 RUNS = 'mask_rle'
-"""The one that is only there where it is asked for."""
+"""The output that a camera has only if the parameter mask_rle is true."""
 
 
 class Outputs:
     """
     A camera's publishers.
 
-    :param name: the camera's.
-    :param runs: whether to offer masks as runs of Autoware's ids.
+    :param name: the camera's name.
+    :param runs: whether to also publish masks as runs of Autoware's ids.
     """
 
     def __init__(self, node: LifecycleNode, name: str, runs: bool) -> None:
         self._node = node
         self._name = name
         self._logger = node.get_logger()
-        # Against one thread's destroying what another publishes with.
+        # Held so that no thread destroys a publisher that another one is using.
         self._changing = Lock()
         self._unheard: set[Any] = set()
         self._publishers = {
@@ -87,16 +87,17 @@ class Outputs:
         return publisher
 
     def destroy(self) -> None:
-        """Take them back."""
+        """Destroy the publishers."""
         for publisher in (*self._publishers.values(), self._label_info):
             if publisher:
                 self._node.destroy_lifecycle_publisher(publisher)
 
     def offer_runs(self, wanted: bool, active: bool) -> None:
         """
-        Offer masks as runs of Autoware's ids from now on, or no longer.
+        Create or destroy the publisher of masks as runs of Autoware's ids.
 
-        :param active: whether the node is, so that a new publisher must be.
+        :param wanted: whether there must be one.
+        :param active: whether the node is active, so that a new publisher must be activated.
         """
         with self._changing:
             if wanted and RUNS not in self._publishers:
@@ -110,7 +111,7 @@ class Outputs:
                 self._node.destroy_lifecycle_publisher(publisher)
 
     def heard(self) -> set[str]:
-        """Return the outputs that somebody listens to; the mask is always among them."""
+        """Return the outputs that have subscribers, and always the mask."""
         with self._changing:
             return {'mask'} | {
                 output
@@ -120,9 +121,9 @@ class Outputs:
 
     def publish_mask(self, header: Header, mask: Array) -> None:
         """
-        Publish what matters most, first.
+        Publish the mask, which matters most and so comes before all other outputs.
 
-        :param header: the image's own.
+        :param header: the image's header.
         :param mask: class ids, uint8, (H, W).
         """
         self._publishers['mask'].publish(to_message(header, mask))
@@ -132,28 +133,30 @@ class Outputs:
         outputs: Collection[str],
         header: Header,
         image: Array,
-        seen: Segmentation,
+        result: Segmentation,
         labels: LabelSet,
         opacity: float,
         info: CameraInfo | None,
     ) -> None:
         """
-        Publish what else a network sees in one image, computing only what is asked for.
+        Publish the other outputs of one image, and compute only those that are asked for.
 
-        :param outputs: names of topics.
-        :param header: the image's own.
+        :param outputs: the outputs to publish.
+        :param header: the image's header.
         :param image: uint8 RGB, (H, W, 3).
-        :param seen: all outputs get the size of its labels. Pictures that are in it are not
-            drawn again.
-        :param info: the image's geometry, where it is known. One of an image of another size is
-            not passed on.
+        :param result: the segmentation. All outputs get the size of its labels; pictures that it
+            already has are not drawn again.
+        :param labels: the classes and their colours.
+        :param opacity: the opacity of the colours in the overlay.
+        :param info: the camera_info, None if there is none. It is not published if it is that of
+            an image of another size.
         """
-        mask = seen.labels
+        mask = result.labels
 
         @cache
         def pictures() -> tuple[Any, Any]:
-            if seen.color is not None or seen.overlay is not None:
-                return seen.color, seen.overlay
+            if result.color is not None or result.overlay is not None:
+                return result.color, result.overlay
             return draw(image, mask, paint_for(outputs, labels, opacity))
 
         make: dict[str, Callable[[], Any]] = {
@@ -163,7 +166,7 @@ class Outputs:
             'overlay/compressed': lambda: encode(header, pictures()[1], '.jpg'),
             RUNS: lambda: to_runs(header, mask, labels),
         }
-        if (confidence := seen.confidence) is not None:
+        if (confidence := result.confidence) is not None:
             make['confidence'] = lambda: to_message(header, confidence)
         if info is not None and fits(info, *image.shape[:2]):
             make['camera_info'] = lambda: scale_camera_info(
@@ -177,7 +180,7 @@ class Outputs:
                         self._publishers[output].publish(made)
 
     def publish_label_info(self, labels: LabelSet, threshold: float) -> None:
-        """Say what the ids mean, where vision_msgs is installed."""
+        """Publish the names of the class ids, if vision_msgs is installed."""
         if self._label_info:
             self._label_info.publish(
                 LabelInfo(
@@ -191,7 +194,7 @@ class Outputs:
             )
 
     def incompatible(self) -> list[str]:
-        """Return who asks for more than is offered, and the fix, for as long as that is so."""
+        """Return a message for each topic whose QoS offers less than a subscriber asks for."""
         problems = []
         for publisher in list(self._unheard):
             topic = publisher.topic_name
@@ -219,6 +222,6 @@ def _incompatible(topic: str) -> str:
 
 
 def paint_for(outputs: Collection[str], labels: LabelSet, opacity: float) -> Paint:
-    """Return what must be drawn for these outputs."""
+    """Return which pictures must be drawn for these outputs, and how."""
     blended = not {'overlay', 'overlay/compressed'}.isdisjoint(outputs)
     return Paint(labels.palette, opacity, 'color' in outputs, blended)

@@ -1,7 +1,7 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The node's parameters: one table, from which they are declared and checked.
+The node's parameters: one table, by which they are declared and checked.
 
 ``config/segment.yaml`` lists the same, and ``doc/parameters.md`` is generated from here; a test
 compares the three.
@@ -22,21 +22,24 @@ from ..images.palette import PALETTES
 from ..inference import DEFAULT_MODEL
 
 LONGEST = 'overlay/compressed'
-"""Of the topics that begin with a camera's name."""
+"""The longest of the topics' names below a camera's name."""
 
 
 class ParameterError(ValueError):
-    """A parameter's value that cannot be; the message says what can."""
+    """The value of a parameter is not allowed; the message says which values are."""
 
 
 @dataclass(frozen=True)
 class Parameter:
     """
-    What there is to know of a parameter; its type is its default's.
+    A parameter of the node, whose type is that of its default.
 
-    :param choices: the values it can have, where they can be listed.
-    :param limits: the smallest and the largest value of a number.
-    :param start_only: it cannot change while the node runs.
+    :param name: the name; for a parameter of each camera, without the camera's name.
+    :param default: the default value.
+    :param description: the description that `ros2 param describe` shows.
+    :param choices: the allowed values, if they can be listed.
+    :param limits: the smallest and the largest allowed value of a number.
+    :param start_only: whether the parameter cannot change while the node runs.
     """
 
     name: str
@@ -48,14 +51,14 @@ class Parameter:
 
     @property
     def expected(self) -> str:
-        """Return in words what values it takes."""
+        """Return a description of the allowed values."""
         if self.choices:
             return f'one of {", ".join(self.choices)}'
         kind = 'list of strings' if isinstance(self.default, list) else type(self.default).__name__
         return f'{kind} from {self.limits[0]} to {self.limits[1]}' if self.limits else kind
 
     def descriptor(self) -> ParameterDescriptor:
-        """Return what `ros2 param describe` shows."""
+        """Return the descriptor that `ros2 param describe` shows."""
         descriptor = ParameterDescriptor(
             description=self.description + (' Start only.' if self.start_only else ''),
             additional_constraints=self.expected if self.choices else '',
@@ -269,14 +272,14 @@ CAMERA_PARAMETERS = (
         'An image file whose non-zero pixels show the vehicle itself; they become 255, unlabeled.',
     ),
 )
-"""Of each camera; declared with its name and a dot before theirs."""
+"""The parameters of each camera, declared with the camera's name and a dot before their names."""
 
 
 def declare(node: Node) -> dict[str, Any]:
     """
-    Declare all parameters and return their values, those of the cameras as ``NAME.image_topic``.
+    Declare all parameters and return their values by name, such as ``NAME.image_topic``.
 
-    :raises ParameterError: a value that was given cannot be.
+    :raises ParameterError: a given value is not allowed.
     """
     values = _declare(node, PARAMETERS)
     cameras = values['cameras']
@@ -314,10 +317,10 @@ def _declare(node: Node, parameters: Iterable[Parameter], prefix: str = '') -> d
 
 def check(values: Mapping[str, Any]) -> None:
     """
-    Check what ROS does not: choices, and numbers that are none.
+    Check what ROS does not check: choices, and numbers that are nan.
 
-    :param values: of all parameters.
-    :raises ParameterError: one cannot be.
+    :param values: the values of all parameters by name.
+    :raises ParameterError: a value is not allowed.
     """
     for parameter in PARAMETERS:
         value = values[parameter.name]
@@ -333,9 +336,9 @@ def check(values: Mapping[str, Any]) -> None:
 
 def check_topics(node: Node, values: Mapping[str, Any]) -> None:
     """
-    Check that the cameras' image topics can be.
+    Check that the parameters `image_topic` of all cameras are valid topic names.
 
-    :raises ParameterError: one cannot.
+    :raises ParameterError: one is not.
     """
     for camera in values['cameras']:
         topic = f'{camera}.image_topic'
@@ -345,9 +348,9 @@ def check_topics(node: Node, values: Mapping[str, Any]) -> None:
 
 def _check_topic(node: Node, name: str, topic: str) -> None:
     try:
-        # With the longest that is appended to it.
+        # Checked with the longest name that is appended, as the length of names is limited.
         validate_full_topic_name(node.resolve_topic_name(f'{topic}/segmentation/{LONGEST}'))
-    except (NameValidationException, RuntimeError) as error:  # the latter of substitutions
+    except (NameValidationException, RuntimeError) as error:  # RuntimeError: of substitutions
         raise ParameterError(
             f'{name}: expected what can stand in a topic name: letters, digits, _ and / between '
             f'them, and not too many; found {topic!r}: {error}'

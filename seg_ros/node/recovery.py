@@ -1,13 +1,13 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What becomes of a network that fails.
+Recovery from a network that fails.
 
-One failure costs its frames and no more, and as long as one camera is answered, it is the other's
-images that are at fault. After several in a row of all cameras the network is built anew; if
-that does not help it is taken to what can be trusted most, PyTorch in float32 on the CPU. From
-there what was asked for is tried again, ever more rarely. All of that is done in a thread of its
-own, as it takes seconds; who asks for another network meanwhile ends it.
+A single failure only costs its frames, and while any camera is answered, the fault lies with the
+images of the others. After several failures in a row on all cameras the network is rebuilt; if it
+still fails, the node falls back to the most trustworthy configuration, PyTorch in float32 on the
+CPU. From then on the configured network is tried again at increasing intervals. All of this runs
+in a thread of its own, as it takes seconds; a request for another network ends it.
 """
 
 from __future__ import annotations
@@ -29,34 +29,37 @@ if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
 FAILURES = 3
-"""In a row, after which the network is built anew."""
+"""The number of failures in a row after which the network is rebuilt."""
 
 LATELY = 5.0
-"""Seconds for which a camera's last answer says that the network works."""
+"""For this many seconds a camera's last answer proves that the network works."""
 
 STABLE = 60.0
-"""Seconds without a rebuild, after which earlier ones no longer count."""
+"""After this many seconds without a rebuild, earlier rebuilds no longer count."""
 
 PAUSES = (1.0, 60.0)
-"""Seconds before another attempt where nothing works: at first, and at most."""
+"""The first and the longest pause in seconds between attempts while no network works."""
 
 WAKE = 0.05
-"""Seconds between two looks at whether a camera is answered after all."""
+"""The seconds between two checks whether a camera is answered after all."""
 
 RETURN_PAUSES = (10.0, 600.0)
-"""Seconds before what was asked for is tried again, while something else works."""
+"""
+The first and the longest pause in seconds between attempts to return to the configured network
+while another one works.
+"""
 
 
 class Recovery:
     """
     Restores a network that fails.
 
-    :param load: builds one from parameters' values and a checkpoint in memory; its file may have
-        become another's.
-    :param install: puts one in force, or takes the one in force away; does nothing once the event
-        is set.
-    :ivar problem: what is wrong now and what is done about it; empty if nothing.
-    :ivar failed: whether that leaves cameras without masks.
+    :param load: builds a network from the parameters' values and a checkpoint in memory, as the
+        checkpoint's file may have been replaced.
+    :param install: called with a network that replaces the one in use, or with None, which
+        removes it; it must do nothing once the event is set.
+    :ivar problem: what is wrong now and what is done about it; empty if nothing is wrong.
+    :ivar failed: whether the problem leaves cameras without masks.
     """
 
     def __init__(
@@ -70,12 +73,12 @@ class Recovery:
         self._logger = logger
         self._thread: Thread | None = None
         self._cancelled = Event()
-        # So that what is forgotten is not said afterwards.
+        # Held so that no problem is reported after :meth:`reset` has ended the attempts.
         self._saying = Lock()
         self.reset()
 
     def reset(self) -> None:
-        """Forget all, as another network takes over, or none."""
+        """Forget all failures and end all attempts, as the network is replaced or removed."""
         with self._saying:
             self._cancelled.set()
             self.problem = ''
@@ -89,13 +92,13 @@ class Recovery:
         self._rebuilding = False
 
     def stop(self, patience: float) -> None:
-        """Forget all, and wait for so many seconds until nothing is being built any more."""
+        """Call :meth:`reset`, and wait at most ``patience`` seconds until the thread has ended."""
         self.reset()
         if self._thread is not None:
             self._thread.join(patience)
 
     def succeeded(self, cameras: Collection[str]) -> None:
-        """Take note of cameras that were answered."""
+        """Note that the network answered these cameras."""
         for camera in cameras:
             self._in_a_row.pop(camera, None)
             self._answered[camera] = monotonic()
@@ -108,12 +111,12 @@ class Recovery:
         reason: str,
     ) -> None:
         """
-        Take note of frames that the network failed on.
+        Note that the network failed on frames of these cameras; start a rebuild if needed.
 
-        :param values: of the parameters in force.
-        :param segmenter: the network.
-        :param cameras: those whose frames it failed on.
-        :param reason: what it says.
+        :param values: the values of the parameters.
+        :param segmenter: the network that failed.
+        :param cameras: the cameras of the frames.
+        :param reason: the error's message.
         """
         free_memory()
         for camera in cameras:
@@ -126,7 +129,7 @@ class Recovery:
         self.problem, self.failed = reason, True
         if monotonic() - self._last_rebuild > STABLE:
             self._rebuilds = 0
-        # What fell back and fails, too, shall no longer be returned from.
+        # If the fallback fails, too, this ends the attempts to return from it.
         self._cancelled.set()
         self._cancelled = Event()
         self._thread = Thread(
@@ -174,12 +177,12 @@ class Recovery:
             self._say(f'{reason}: {what}', True, cancelled)
             self._rebuilds += 1
             self._last_rebuild = monotonic()
-            # What is broken may hold what its successor needs.
+            # The broken network may hold memory that its successor needs.
             self._install(None, cancelled)
             free_memory()
             try:
                 scheduler = self._load(chosen, checkpoint)
-            except Exception as error:  # whatever a broken device makes of it
+            except Exception as error:  # a broken device can raise any exception
                 reason = f'{cause}; {brief(error)}'
                 continue
             self._install(scheduler, cancelled)
@@ -196,7 +199,7 @@ class Recovery:
             self._logger.info('the network was built anew')
 
     def _answers_within(self, seconds: float, cancelled: Event) -> bool:
-        """Wait; return before the time is over, and whether, a camera is answered after all."""
+        """Wait at most these seconds until a camera is answered; return whether one was."""
         begin = monotonic()
         while monotonic() < begin + seconds and not cancelled.wait(WAKE):
             if max(self._answered.copy().values(), default=begin) > begin:
@@ -206,7 +209,7 @@ class Recovery:
     def _return(
         self, values: Mapping[str, Any], checkpoint: Checkpoint, problem: str, cancelled: Event
     ) -> None:
-        """Try what was asked for again, while something else answers."""
+        """Try again and again to return to the configured network while another one answers."""
         pause, longest = RETURN_PAUSES
         pause *= 2 ** max(0, self._rebuilds - 2)
         while True:
@@ -233,7 +236,7 @@ class Recovery:
             if cancelled.is_set():
                 return
             self.problem, self.failed = problem, failed
-        # Two calls, since rclpy takes each place in the code for one severity.
+        # Two calls, as rclpy allows only one severity for each place in the code.
         if problem and failed:
             self._logger.error(problem)
         elif problem:
@@ -241,8 +244,8 @@ class Recovery:
 
 
 def free_memory() -> None:
-    """Give back what PyTorch keeps of a GPU's memory for later."""
+    """Give the GPU memory back that PyTorch keeps for later use."""
     if torch := sys.modules.get('torch'):
-        with suppress(RuntimeError):  # of a device that is gone
+        with suppress(RuntimeError):  # raised if the device is gone
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()

@@ -1,11 +1,11 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The node: camera images in, class labels out.
+The node: it receives camera images and publishes masks of class labels.
 
-The executor's thread receives images and answers requests; a second one, the worker, runs the
-network. Between them stand a queue with the newest frame of each camera and one reference to the
-settings in force. Networks are loaded in threads of their own.
+The executor's thread receives images and answers requests; a second thread, the worker, runs the
+network. They share a queue with the newest frame of each camera, and one reference to the current
+settings. Networks are loaded in threads of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, TYPE_CHECKING, TypeVar
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it here
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.utilities import try_shutdown
@@ -52,19 +52,19 @@ if TYPE_CHECKING:
     from ..inference.deadline import Scheduler
 
 FOLLOW_PERIOD = 0.5
-"""Seconds between two looks at what the cameras' publishers offer."""
+"""The seconds between two checks of the reliability that the cameras' publishers offer."""
 
 LABEL_INFO_PERIOD = 5.0
-"""Seconds between two LabelInfo messages, for listeners that are not transient local."""
+"""The seconds between two LabelInfo messages, for subscribers that are not transient local."""
 
 PATIENCE = 3.0
-"""Seconds that a node which ends waits for threads that load networks."""
+"""The seconds that a node waits at its end for threads that load networks."""
 
 RECEIVE_PERIOD = 0.005
-"""Seconds between two looks for images while the executor's thread waits for a network."""
+"""The seconds between two checks for images while the executor's thread waits for a network."""
 
 NATIVE = ('loading', 'recovery', 'segmentation')
-"""Threads that may still be in a library when the node ends."""
+"""The names of threads that may still run a library's native code when the node ends."""
 
 Result = TypeVar('Result')
 
@@ -75,7 +75,7 @@ class SegmentationNode(LifecycleNode):
 
     Configuring loads the network, activating subscribes to the cameras and starts the worker.
 
-    :raises ParameterError: a parameter's value cannot be.
+    :raises ParameterError: a parameter's value is not allowed.
     """
 
     def __init__(self) -> None:
@@ -83,10 +83,11 @@ class SegmentationNode(LifecycleNode):
         self._cameras: dict[str, Camera] = {}
         self._worker: Worker | None = None
         self._active, self._enabled = False, True
-        # Between threads that install networks: the executor's, and the recovery's.
+        # Held by threads that replace the settings: the executor's and the recovery's.
         self._changing = Lock()
         self._recovery = Recovery(self._load, self._install, self.get_logger())
-        # After all that destroying needs, which Kilted does even if this raises.
+        # Comes after all attributes that destroy_node needs, as Kilted calls it even if this
+        # raises.
         values = declare(self)
         self._settings = NodeSettings(values)
         self._health = {name: CameraHealth(name) for name in values['cameras']}
@@ -95,7 +96,7 @@ class SegmentationNode(LifecycleNode):
         self.create_service(Trigger, '~/reload', self._on_reload)
         change_state = self._service_change_state
         change_state.callback = _refusing(change_state.callback, self.get_logger())
-        # Steady, as simulated time may stand still or not have come yet.
+        # A steady clock, as simulated time may stand still or not have started.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         for period, callback in (
             (FOLLOW_PERIOD, self._follow),
@@ -106,7 +107,11 @@ class SegmentationNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def autostart(self) -> bool:
-        """Configure and activate, unless that is left to a manager; return whether it worked."""
+        """
+        Configure and activate the node, unless the parameter autostart is false.
+
+        :returns: whether the node is in the state that autostart asks for.
+        """
         if not self._settings.values['autostart']:
             self.get_logger().info('autostart is false: waiting for a lifecycle manager')
             return True
@@ -115,10 +120,10 @@ class SegmentationNode(LifecycleNode):
             for transition in (self.trigger_configure, self.trigger_activate)
         )
 
-    # Lifecycle. rclpy swallows what these raise, so each says itself what went wrong.
+    # Lifecycle. rclpy hides exceptions of these methods, so each of them logs its own errors.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and warm up the network, advertise the outputs."""
+        """Load and warm up the network, and create the publishers."""
         values = self._settings.values
         try:
             for name in values['cameras']:
@@ -131,7 +136,7 @@ class SegmentationNode(LifecycleNode):
                     self._health[name],
                     self._on_image,
                 )
-            # For as many cameras; whether their images go as batches is measured here.
+            # Loaded after the cameras are known, as it measures whether batches of so many pay.
             scheduler = self._meanwhile(lambda: self._load(values))
             self._settings = NodeSettings(values, scheduler, read_ego_masks(values))
         except Exception as error:
@@ -140,7 +145,7 @@ class SegmentationNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe, and start to answer."""
+        """Subscribe to the cameras, and start to answer images."""
         result = super().on_activate(state)
         self._active = True
         try:
@@ -152,13 +157,13 @@ class SegmentationNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop to answer, unsubscribe; the network stays loaded."""
+        """Unsubscribe, and stop answering images; the network stays loaded."""
         self._active = False
         self._halt()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give back network and topics."""
+        """Release the network, the publishers and the subscriptions."""
         self._release()
         return super().on_cleanup(state)
 
@@ -166,13 +171,13 @@ class SegmentationNode(LifecycleNode):
     on_error = on_cleanup
 
     def destroy_node(self) -> None:
-        """Stop the threads before what they publish with is gone."""
+        """Stop the threads before the publishers that they use are destroyed."""
         self._halt()
         self._recovery.stop(PATIENCE)
         super().destroy_node()
 
     def _fail(self, reason: str) -> TransitionCallbackReturn:
-        if self.context.ok():  # else a signal is the reason, and no fault
+        if self.context.ok():  # if not, a signal has shut the node down, which is no error
             self.get_logger().fatal(reason)
         return TransitionCallbackReturn.FAILURE
 
@@ -190,7 +195,7 @@ class SegmentationNode(LifecycleNode):
         free_memory()
 
     def _start(self) -> None:
-        """Answer images, unless that is switched off."""
+        """Start the worker, if the node is active and enabled."""
         if self._active and self._enabled and self._worker is None:
             self._worker = Worker(
                 self, self._cameras, lambda: self._settings, self._recovery, self._on_failure
@@ -198,7 +203,7 @@ class SegmentationNode(LifecycleNode):
             self._follow()
 
     def _halt(self) -> None:
-        """Answer none any more."""
+        """Unsubscribe from the images and stop the worker."""
         for camera in self._cameras.values():
             camera.unsubscribe()
         if self._worker is not None:
@@ -209,7 +214,7 @@ class SegmentationNode(LifecycleNode):
                 )
         self._worker = None
 
-    # The executor's thread.
+    # The methods from here on run in the executor's thread.
 
     def _on_image(self, name: str, frame: CameraFrame) -> None:
         if self._worker is not None:
@@ -237,7 +242,7 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics.publish(state, self._settings, self._worker)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Switch answering on or off, whatever the lifecycle's state."""
+        """Handle the service ~/enable: answer images or not, in any lifecycle state."""
         self._enabled = request.data
         if self._enabled:
             self._start()
@@ -251,7 +256,11 @@ class SegmentationNode(LifecycleNode):
         return response
 
     def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Read the checkpoint again; the old network answers until the new one is ready."""
+        """
+        Handle the service ~/reload: read the checkpoint again.
+
+        The old network answers images until the new one is ready.
+        """
         values = self._settings.values
         try:
             if not self._cameras:
@@ -274,10 +283,10 @@ class SegmentationNode(LifecycleNode):
 
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """
-        Check a set of changes and put it in force, or refuse it as a whole.
+        Check a set of changes of parameters and apply all of them, or refuse all.
 
-        A new network is loaded while the worker goes on with the old one. Parameters set in one
-        atomic call load one network.
+        A new network is loaded while the worker goes on with the old one. Several parameters set
+        in one atomic call load one network.
         """
         old, current, ego_masks = self._settings
         values = {**old, **{p.name: p.value for p in parameters if p.name in old}}
@@ -292,7 +301,7 @@ class SegmentationNode(LifecycleNode):
                 ego_masks = read_ego_masks(values)
             if self._cameras:
                 toggled = bool(values['deadline_ms']) != bool(old['deadline_ms'])
-                # A network that is being rebuilt has no other depths either.
+                # With no network, or one in recovery, no operating points can be added.
                 anew = toggled and (current is None or self._recovery.problem)
                 if anew or not changed.isdisjoint(NETWORK_PARAMETERS):
                     scheduler = self._meanwhile(lambda: self._load(values))
@@ -302,7 +311,7 @@ class SegmentationNode(LifecycleNode):
                         lambda: deepen(deepest, values, self._sizes(), self.get_logger())
                     )
                 if shown := scheduler or current:
-                    # Found here, and kept: hundreds of colours take a second to tell apart.
+                    # Computed and cached here: distinct colours for hundreds of classes take 1 s.
                     with_palette(shown.points[0].segmenter.labels, values['palette'])
         except Exception as error:
             return SetParametersResult(successful=False, reason=explain(error))
@@ -325,7 +334,7 @@ class SegmentationNode(LifecycleNode):
         ego_masks: Mapping[str, Any],
         scheduler: Scheduler | None,
     ) -> None:
-        """Put settings in force; ``scheduler`` is None where the network stays."""
+        """Replace the settings; ``scheduler`` is None if the network stays the same."""
         with self._changing:
             if scheduler is not None:
                 self._recovery.reset()
@@ -336,9 +345,10 @@ class SegmentationNode(LifecycleNode):
 
     def _meanwhile(self, work: Callable[[], Result]) -> Result:
         """
-        Let another thread do what takes long; in this one images and diagnostics go on.
+        Run long work in another thread, and meanwhile receive images and publish diagnostics.
 
-        :raises Exception: what the work raises.
+        :returns: the result of the work.
+        :raises Exception: any exception that the work raises.
         """
         future: Future[Result] = Future()
 
@@ -347,10 +357,10 @@ class SegmentationNode(LifecycleNode):
                 future.set_result(work())
             except BaseException as error:
                 future.set_exception(error)
-            # Else it would live on with the error, whose trace holds what was half built.
+            # Without this, the future and its error form a cycle that keeps half-built networks.
             del future
 
-        # A daemon, as a signal must end the process even where the work hangs.
+        # A daemon thread, as a signal must end the process even if the work hangs.
         thread = Thread(target=run, args=(future,), name='loading', daemon=True)
         thread.start()
         while not wait([future], RECEIVE_PERIOD).done:
@@ -361,17 +371,17 @@ class SegmentationNode(LifecycleNode):
                     self._publish_diagnostics()
             except Exception:
                 if not self.context.ok():
-                    break  # Shut down under our feet, which is no fault.
+                    break  # the context was shut down meanwhile, which is no error
                 raise
         try:
             result = future.result(PATIENCE)
         finally:
             del future
-        # Python must not end while the thread does, or the libraries it has used crash.
+        # If Python ended before the thread, the libraries that the thread has used would crash.
         thread.join()
         return result
 
-    # Any thread.
+    # The methods from here on may run in any thread.
 
     def _install(self, scheduler: Scheduler | None, cancelled: Event) -> None:
         with self._changing:
@@ -381,7 +391,7 @@ class SegmentationNode(LifecycleNode):
     def _on_failure(self, scheduler: Scheduler, cameras: Collection[str], reason: str) -> None:
         with self._changing:
             values, current, _ = self._settings
-            if scheduler is current:  # or its successor is there already
+            if scheduler is current:  # if not, another network has already replaced it
                 self._recovery.failing(values, scheduler.points[0].segmenter, cameras, reason)
 
     def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Scheduler:
@@ -393,9 +403,9 @@ class SegmentationNode(LifecycleNode):
 
 def _refusing(change: Callable[..., Any], logger: Any) -> Callable[..., Any]:
     """
-    Return rclpy's callback for transitions, but one that refuses those that cannot be.
+    Wrap rclpy's callback for lifecycle transitions so that it refuses impossible ones.
 
-    Up to Jazzy such a request raises out of the executor, and so ends the process.
+    Up to Jazzy the callback raises for such a request, which ends the executor and the process.
     """
 
     def refusing(
@@ -412,10 +422,10 @@ def _refusing(change: Callable[..., Any], logger: Any) -> Callable[..., Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until a signal; return 0, or 1 where it cannot start and has said why."""
+    """Run the node until a signal; return 0, or 1 if it could not start and has logged why."""
     code = _run(args)
     if any(thread.name in NATIVE for thread in threading.enumerate()):
-        # A library at work must not be taken apart: it would crash.
+        # A normal exit would unload libraries that a thread is still using, and crash.
         sys.stdout.flush()
         os._exit(code)
     return code
@@ -424,14 +434,15 @@ def main(args: list[str] | None = None) -> int:
 def _run(args: list[str] | None) -> int:
     keep_memory()
     # rclpy's own handlers call these before they shut the context down, which ends whatever the
-    # node is at. Python's defaults would raise KeyboardInterrupt just anywhere, or kill.
+    # node is doing. Python's default handlers would raise KeyboardInterrupt at any point, or kill
+    # the process.
     interrupted = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: interrupted.set())
     rclpy.init(args=args)
     node = None
     try:
-        if interrupted.is_set():  # before rclpy listened
+        if interrupted.is_set():  # the signal came before rclpy's handlers were installed
             return 0
         node = SegmentationNode()
         started = node.autostart()
@@ -444,14 +455,14 @@ def _run(args: list[str] | None) -> int:
         rclpy.logging.get_logger('segmentation_node').fatal(str(error))
         return 1
     except Exception:
-        # rclpy has many ways to say that the context is gone.
+        # rclpy raises many kinds of exceptions after the context was shut down.
         if not interrupted.is_set():
             raise
     finally:
         if node is not None:
             node.destroy_node()
         try_shutdown()
-        gc.unfreeze()  # or Kilted's middleware leaves its shared memory behind
+        gc.unfreeze()  # without this, Kilted's middleware leaves its shared memory behind
     return 0
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What frames are segmented with, and how that is made from the parameters."""
+"""The node's settings, and how the network is loaded from the parameters."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ NETWORK_PARAMETERS = (
     'backend',
     'precision',
 )
-"""A change of these takes another network."""
+"""The parameters whose change requires loading another network."""
 
 
 class NodeSettings(NamedTuple):
     """
-    What frames are segmented with; replaced as a whole, so that no frame sees half a change.
+    The settings with which frames are segmented.
 
-    :param values: of all parameters.
-    :param scheduler: the network, at one or several depths; None until the node is configured, and
-        while a broken one is rebuilt.
-    :param ego_masks: of the cameras that have one.
+    They are replaced as a whole, so that no frame is segmented with half of a change.
+
+    :param values: the values of all parameters by name.
+    :param scheduler: the network at one or several operating points; None until the node is
+        configured, and while a broken network is rebuilt.
+    :param ego_masks: the ego masks by camera, for cameras that have one.
     """
 
     values: Mapping[str, Any]
@@ -53,15 +55,17 @@ def load(
     checkpoint: Checkpoint | None = None,
 ) -> Scheduler:
     """
-    Return a network that is ready for the first frame.
+    Load the network, and return it ready for the first frame.
 
-    :param checkpoint: what was read from the model's file before; None reads it.
-    :param sizes: (height, width) of each camera's images, None where it is not known yet.
-    :raises ValueError: such a network cannot be had; the message says why and what to do.
+    :param values: the values of all parameters by name.
+    :param sizes: (height, width) of each camera's images; None if it is not known yet.
+    :param checkpoint: the content of the model's file if it was read before; None reads it.
+    :raises ValueError: the network cannot be loaded; the message says why and what to do.
     """
     start = monotonic()
     logger.info(f'loading {values["model"]}')
-    # Here, as PyTorch takes seconds to import: signals and requests must not wait for it.
+    # Imported here, not above, as importing PyTorch takes seconds, for which signals and requests
+    # must not wait.
     from ..inference.segmenter import Segmenter
 
     chosen = {name: values[name] for name in NETWORK_PARAMETERS}
@@ -71,7 +75,7 @@ def load(
     segmenter.model = values['model']
     segmenter.warm_up([size or segmenter.input_size for size in sizes])
     scheduler = deepen(segmenter, values, sizes, logger)
-    # What is there now stays. To look through it for garbage takes 0.1 s, a frame's time.
+    # The present objects stay, so the garbage collector need not search them, which takes 0.1 s.
     gc.unfreeze()
     gc.collect()
     gc.freeze()
@@ -85,7 +89,11 @@ def deepen(
     sizes: Sequence[tuple[int, int] | None],
     logger: RcutilsLogger,
 ) -> Scheduler:
-    """Return a network at as many depths as a deadline needs, or at one. As :func:`load`."""
+    """
+    Return a network at all operating points if there is a deadline, else at one.
+
+    Parameters and errors are those of :func:`load`.
+    """
     from ..inference.deadline import make_scheduler, OperatingPoint, Scheduler
 
     if values['deadline_ms']:
@@ -97,9 +105,9 @@ def deepen(
 
 def read_ego_masks(values: Mapping[str, Any]) -> dict[str, EgoMask]:
     """
-    Return the ego masks of the cameras that have one.
+    Read the ego masks of the cameras that have one, and return them by camera.
 
-    :raises ParameterError: one cannot be read.
+    :raises ParameterError: an ego mask cannot be read.
     """
     masks = {}
     for name in values['cameras']:
@@ -112,7 +120,7 @@ def read_ego_masks(values: Mapping[str, Any]) -> dict[str, EgoMask]:
 
 
 def describe(scheduler: Scheduler) -> str:
-    """Return in words what runs."""
+    """Return a description of the network, its input and its backend."""
     segmenter = scheduler.points[0].segmenter
     height, width = segmenter.input_size
     names = [point.name for point in scheduler.points]
@@ -124,17 +132,17 @@ def describe(scheduler: Scheduler) -> str:
 
 
 def explain(error: Exception) -> str:
-    """Return a foreseen error's message; of any other the trace, as only that helps."""
+    """Return the message of an expected error (ValueError), the whole trace of any other."""
     if isinstance(error, ValueError):
         return str(error)
     return ''.join(format_exception(error))
 
 
 def brief(error: Exception) -> str:
-    """Return what an error says, or at least what it is."""
+    """Return an error's message, or its type if it has none."""
     return str(error) or type(error).__name__
 
 
 def _reporter(logger: RcutilsLogger) -> Any:
-    # Not the logger's method: it takes each place in the code for one severity.
+    # A lambda, as rclpy's logger allows only one severity for each place in the code.
     return lambda line: logger.info(line)

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From frames to masks, in a thread of its own: the network releases the GIL."""
+"""The thread that turns frames into masks; the network releases the GIL while it runs."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 10.0
-"""Seconds that a frame may take to be answered before the network counts as hanging."""
+"""The seconds that a frame may take before the network counts as hanging."""
 
 SHORT_PATIENCE = 3.0
-"""The same where the process is to end, as who waits for that has little."""
+"""The same while the process ends, which must not take long."""
 
 
 class Worker:
     """
-    Answers frames until it is stopped.
+    Answers frames with masks until it is stopped.
 
-    :param settings: asked for anew with each frame.
-    :param recovery: told how the network does.
-    :param on_failure: called with a network that failed, on which cameras, and what it says.
+    :param cameras: the cameras by name.
+    :param settings: returns the current settings; called for each frame.
+    :param recovery: told which cameras the network answered.
+    :param on_failure: called with a network that failed, the cameras, and the error's message.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class Worker:
     ) -> None:
         self._context = node.context
         self._clock = node.get_clock()
-        self._cameras = dict(cameras)  # as it may outlive them
+        self._cameras = dict(cameras)  # a copy, as the thread may outlive the node's cameras
         self._settings = settings
         self._recovery = recovery
         self._on_failure = on_failure
         self._busy_since: float | None = None
         self._abandoned = False
         self._queue: FrameQueue[CameraFrame] = FrameQueue()
-        # A daemon, as a network that hangs must not keep the process from ending.
+        # A daemon thread, as a network that hangs must not keep the process from ending.
         self._thread = Thread(target=self._work, name='segmentation', daemon=True)
         self._thread.start()
 
@@ -66,12 +67,12 @@ class Worker:
             self._cameras[name].health.replaced()
 
     def forget(self, name: str) -> None:
-        """Drop a camera's frame that waits."""
+        """Drop a camera's waiting frame."""
         if self._queue.forget(name):
             self._cameras[name].health.replaced()
 
     def stop(self) -> None:
-        """End after the frame that is being answered; those that wait are lost."""
+        """Drop all waiting frames, and wait until the current one is answered."""
         for name in self._queue.close():
             self._cameras[name].health.replaced()
         patience = PATIENCE if self._context.ok() else SHORT_PATIENCE
@@ -80,27 +81,28 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still at a frame, be it after :meth:`stop`."""
+        """Whether the thread still runs; after :meth:`stop`, whether it is stuck in a frame."""
         return self._thread.is_alive()
 
     @property
     def busy(self) -> float:
-        """For how many seconds it has been at the same frames."""
+        """The seconds since the worker started on the current frames; 0 if there are none."""
         since = self._busy_since
         return 0.0 if since is None else monotonic() - since
 
     @property
     def hangs(self) -> bool:
-        """Whether that is longer than it may take."""
+        """Whether the current frames take longer than ``PATIENCE``."""
         return self.busy > PATIENCE
 
     @property
     def _over(self) -> bool:
-        """Whether an error is none: all was shut down under our feet."""
+        """Whether the node was shut down meanwhile, so that errors do not count."""
         return self._abandoned or not self._context.ok()
 
     def _work(self) -> None:
-        # A batch's masks come out together, after the last; by turns the first need not wait.
+        # A batch's masks all come out at its end. Without batches the cameras take turns, so that
+        # no frame waits for those of the others.
         while (frames := self._queue.take(together=self._batched())) is not None:
             self._busy_since = monotonic()
             try:
@@ -117,7 +119,7 @@ class Worker:
         return scheduler is not None and scheduler.points[0].segmenter.batched
 
     def _answer(self, frames: Mapping[str, CameraFrame]) -> None:
-        """Answer one frame of each of some cameras, or count why not."""
+        """Answer the frames, at most one of each camera; count those that cannot be answered."""
         settings = self._settings()
         limit = settings.values['max_age_ms'] / 1e3
         images = {}
@@ -129,7 +131,7 @@ class Worker:
                 continue
             try:
                 images[name] = camera.read(frame.message)
-            except Exception as error:  # of the image alone
+            except Exception as error:  # the fault lies with this image, not with the network
                 camera.drop(brief(error), explain(error))
         if not images:
             return
@@ -150,11 +152,11 @@ class Worker:
         frames: Mapping[str, CameraFrame],
         images: Mapping[str, Image],
     ) -> dict[str, Exception]:
-        """Answer frames, together if that goes; return what the network failed with, by camera."""
+        """Segment frames, one by one if they fail together; return the network's errors."""
         try:
             self._segment(settings, scheduler, frames, images)
         except Exception as error:
-            if len(images) > 1 and not self._over:  # one of them may be to blame
+            if len(images) > 1 and not self._over:  # one image may have made all of them fail
                 failures: dict[str, Exception] = {}
                 for name, image in images.items():
                     failures |= self._attempt(settings, scheduler, frames, {name: image})
@@ -175,9 +177,9 @@ class Worker:
         images: Mapping[str, Image],
     ) -> None:
         """
-        Publish the masks of some cameras' frames, and then what else is heard.
+        Segment frames and publish their masks, then the other outputs that have subscribers.
 
-        :raises Exception: whatever the network fails with; then nothing was published.
+        :raises Exception: any error of the network, before anything was published.
         """
         values = settings.values
         start = monotonic()
@@ -190,21 +192,21 @@ class Worker:
         labels = with_palette(segmenter.labels, values['palette'])
         opacity = values['overlay_opacity']
         by_hand = segmenter.device == 'cpu' or not settings.ego_masks.keys().isdisjoint(images)
-        # Of the deepest, as a mask's size must not change with the operating point.
+        # Always the deepest point's, as a mask's size must not depend on the operating point.
         network_size = scheduler.points[0].segmenter.input_size
         results = segmenter.predict(
             list(images.values()),
             confidence='confidence' in heard,
             confidence_threshold=values['confidence_threshold'],
             output_size=network_size if values['output_size'] == 'network' else None,
-            # A GPU draws as it goes; a CPU lets the mask out first, and knows the ego mask.
+            # A GPU draws the pictures with the mask. A CPU draws them after the mask is published;
+            # so do cameras with an ego mask, which is applied to the mask first.
             paint=None if by_hand else paint_for(heard, labels, opacity),
         )
         if self._abandoned:
             raise RuntimeError('the network took too long, and was left alone')
-        seen = dict(zip(images, results, strict=True))
         published = {}
-        for name, segmentation in seen.items():
+        for name, segmentation in zip(images, results, strict=True):
             camera, frame = self._cameras[name], frames[name]
             try:
                 if name in settings.ego_masks:

@@ -10,6 +10,7 @@ import pytest
 from seg_ros.__main__ import main
 from seg_ros.benchmark.live import deadline_benchmark as benchmark
 from seg_ros.benchmark.rows import read
+from seg_ros.inference import DEFAULT_MODEL
 
 
 @pytest.mark.usefixtures('one_thread')
@@ -30,7 +31,7 @@ def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):
         '--report', str(paths['a.html']),
     ]) == 0  # fmt: skip
     rows = read(paths['a.json'])['results']
-    assert [(r.benchmark, r.network) for r in rows] == [('deadline', 'bisenetv2_camvid')] * 2
+    assert [(r.benchmark, r.network) for r in rows] == [('deadline', DEFAULT_MODEL)] * 2
     (found,) = json.loads(paths['a.json'].read_text())['deadlines']
     assert (found['deadline_ms'], found['rate']) == (300, 4)
     assert found['busy_processes'] >= 1 and found['slower'] > 0

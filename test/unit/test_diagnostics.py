@@ -28,9 +28,9 @@ from seg_ros.inference.segmenter import Segmenter
 from seg_ros.node.dds_profile import check_profile, PROFILE_VARIABLES, TRANSPORTS_VARIABLE
 from seg_ros.node.diagnostics.diagnostic_status import make_status, Problem
 from seg_ros.node.diagnostics.health import CameraHealth, NetworkHealth, Thresholds
-from seg_ros.node.diagnostics.image_statistics import look
+from seg_ros.node.diagnostics.image_statistics import image_statistics
 from seg_ros.node.diagnostics.model_file import ModelFile
-from seg_ros.node.diagnostics.process_metadata import cuda_memory, process_facts
+from seg_ros.node.diagnostics.process_metadata import cuda_memory, process_metadata
 from seg_ros.node.diagnostics.sliding_window import percentile
 from seg_ros.node.parameters import PARAMETERS
 
@@ -479,7 +479,7 @@ def test_no_rise_where_there_is_no_past(camera):
 def test_few_pixels_stand_for_the_picture(size):
     picture = RNG.integers(0, 256, (*size, 3), np.uint8)
     picture[picture.sum(2) > 500] = 255
-    seen = look(picture)
+    seen = image_statistics(picture)
     assert max(seen.pixels.shape[:2]) <= 64
     if max(size) <= 64:
         np.testing.assert_array_equal(seen.pixels, picture)
@@ -497,20 +497,22 @@ def test_views_of_any_strides_look_the_same(size):
     padded[1:-2, 2:-3] = picture
     turned = np.ascontiguousarray(picture[::-1, ::-1, ::-1])[::-1, ::-1, ::-1]
     fixed = np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.shape)
-    expected = look(picture)
+    expected = image_statistics(picture)
     for view in (padded[1:-2, 2:-3], turned, fixed):
-        found = look(view)
+        found = image_statistics(view)
         np.testing.assert_array_equal(found.pixels, expected.pixels)
         assert found[1:] == expected[1:]
     gray = np.broadcast_to(picture[:, :, :1], picture.shape)  # as of mono8
-    assert look(gray).brightness == pytest.approx(look(gray.copy()).brightness)
+    assert image_statistics(gray).brightness == pytest.approx(
+        image_statistics(gray.copy()).brightness
+    )
 
 
 @pytest.mark.parametrize(
     ('color', 'saturated'), [((250, 250, 250), 1), ((255, 255, 249), 0), ((255, 0, 0), 0)]
 )
 def test_saturated_is_what_is_white(color, saturated):
-    assert look(np.full((20, 30, 3), color, np.uint8)).saturated == saturated
+    assert image_statistics(np.full((20, 30, 3), color, np.uint8)).saturated == saturated
 
 
 def test_a_picture_is_not_held_but_remembered(camera):
@@ -747,7 +749,7 @@ def is_open(descriptor):
 
 
 def test_what_the_process_takes(tmp_path):
-    before = process_facts()
+    before = process_metadata()
     assert before['open files'] == sum(map(is_open, range(4096)))
     # Not from malloc, which may have kept memory that other tests gave back.
     block = mmap(-1, 2**26)
@@ -757,7 +759,7 @@ def test_what_the_process_takes(tmp_path):
     thread.start()
     try:
         with (tmp_path / 'file').open('w'):
-            after = process_facts()
+            after = process_metadata()
     finally:
         stop.set()
         thread.join()
@@ -770,7 +772,7 @@ def test_what_the_process_takes(tmp_path):
 
 def test_where_proc_is_not_nothing_is_known(monkeypatch, tmp_path):
     monkeypatch.setattr('seg_ros.node.diagnostics.process_metadata.PROC', tmp_path / 'none')
-    assert set(process_facts().values()) == {None}
+    assert set(process_metadata().values()) == {None}
     status = network_status(NetworkHealth())
     assert values_of(status)['memory (MB)'] == ''
 

@@ -1,3 +1,3 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says of its health."""
+"""The node's reports on its health, published on /diagnostics."""

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a camera, from what is known of it and what the parameters allow."""
+"""Finding a camera's problems by comparing its status values with the parameters' limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .diagnostic_status import ERROR, Problem, STALE, WARN
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The parameters `diagnostics.*`; `doc/diagnostics.md` says what each is for."""
+    """The values of the parameters `diagnostics.*`, which `doc/diagnostics.md` explains."""
 
     stale_ms: int
     min_rate: float
@@ -32,10 +32,11 @@ def find_problems(
     known: Mapping[str, Any], limits: Thresholds, settled: bool
 ) -> Iterator[Problem]:
     """
-    Find what is wrong with a camera that is to be answered, and say what to do.
+    Find the problems of a camera whose images should be answered, each with its remedy.
 
-    :param known: a status's values by their keys, None being what is not known.
-    :param settled: whether it has been watched for long enough to judge its rate.
+    :param known: the values of the camera's status by their keys; None for unknown ones.
+    :param limits: the limits that the values must keep.
+    :param settled: whether the camera was watched for long enough to judge its rate.
     """
     silent = list(_silence(known, limits))
     yield from silent
@@ -48,7 +49,7 @@ def find_problems(
 
 
 def _silence(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
-    """Find why no masks come at all."""
+    """Find reasons why no masks come at all."""
     topic, patience = known['topic'], limits.stale_ms / 1000
     if (ago := known['last image (s ago)']) is None:
         yield Problem(
@@ -93,7 +94,7 @@ def _rate(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
 
 
 def _frames(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
-    """Find what became of the frames of the last seconds."""
+    """Find too many failed, late or replaced frames, or too high an age, in the last seconds."""
     failed, late, replaced, age = (
         known[key] for key in ('failed share', 'late share', 'replaced share', 'age p95 (ms)')
     )
@@ -131,7 +132,7 @@ def _frames(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
 
 
 def _pictures(known: Mapping[str, Any], limits: Thresholds) -> Iterator[Problem]:
-    """Find what the pictures look like, and what the network makes of them."""
+    """Find bad image statistics (frozen, black, saturated) and low confidence."""
     same, brightness, saturated, low, rise = (
         known[key]
         for key in (

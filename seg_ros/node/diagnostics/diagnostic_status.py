@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A status of /diagnostics, from what is wrong and what is known."""
+"""Making a status of /diagnostics from problems and values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
-"""From the best to the worst, as they compare."""
+"""The levels, from the best to the worst, which is also their numerical order."""
 
 
 class Problem(NamedTuple):
     """
-    Something that is wrong.
+    A problem to report.
 
     :param level: WARN, ERROR or STALE.
-    :param text: what it is, and what to do.
+    :param text: a description of the problem and its remedy.
     """
 
     level: bytes
@@ -38,11 +38,13 @@ def make_status(
     hardware_id: str,
 ) -> DiagnosticStatus:
     """
-    Return a status with the level of the worst problem; its message names that one first.
+    Return a status with the level of the worst problem, which its message names first.
 
-    :param problems: those of one level stay in their order.
-    :param otherwise: the message where there are none.
-    :param values: None and what is no number become empty, other fractions get three decimals.
+    :param name: the status's name.
+    :param problems: the problems; those of the same level keep their order.
+    :param otherwise: the message if there are no problems.
+    :param values: the values by key; None becomes an empty text, a float gets three decimals.
+    :param hardware_id: the status's hardware id.
     """
     found = sorted(problems, key=lambda problem: problem.level, reverse=True)
     return DiagnosticStatus(

@@ -1,9 +1,9 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How cameras and network are, for /diagnostics: what is known, what is wrong, what to do.
+The health of cameras and network for /diagnostics: values, problems and remedies.
 
-Times are of a clock that only goes forward; ages alone are by the node's, which may jump.
+Times are of a monotonic clock; only ages are by the node's clock, which may jump.
 """
 
 from __future__ import annotations
@@ -19,44 +19,45 @@ from ...images.image_file import Image
 from ...inference.segmentation import Segmentation
 from .camera_problems import find_problems, Thresholds
 from .diagnostic_status import ERROR, make_status, Problem, WARN
-from .image_statistics import Look, look, same
+from .image_statistics import image_statistics, ImageStatistics, same_image
 from .model_file import ModelFile
-from .process_metadata import cuda_memory, process_facts
+from .process_metadata import cuda_memory, process_metadata
 from .sliding_window import percentile, Recent
 
 if TYPE_CHECKING:
     from ...inference.segmenter import Segmenter
 
 WINDOW = 10
-"""Seconds that rates, shares and percentiles are over; the one that runs is one of them."""
+"""The seconds that rates, shares and percentiles are taken over, the current one included."""
 
 MEMORY = 60
-"""Seconds before those, which the share of low confidence is compared with."""
+"""The seconds before :data:`WINDOW`, with which the share of low confidence is compared."""
 
 LEARNED = 10
-"""Frames that there must have been in these."""
+"""The fewest frames in :data:`MEMORY` for that comparison."""
 
 PICTURE_SECONDS = 2
-"""Seconds that brightness and saturation are over, so that one dark picture is no fault."""
+"""The seconds that brightness and saturation are averaged over, as one dark image is no fault."""
 
 BELIEVED = (-1.0, 3600.0)
-"""Seconds of age that a frame can have; beyond, its stamp and the node's clock do not agree."""
+"""The credible ages in seconds; with others, a frame's stamp does not fit the node's clock."""
 
 LONGEST_REASON = 500
-"""Characters."""
+"""The most characters of a failure's reason."""
 
 COUNTED = ('received', 'processed', 'replaced', 'too_old', 'failed')
+"""The counts of a camera's frames."""
 
 
 class CameraHealth:
     """
-    What becomes of one camera's frames, as told by the threads that receive and answer them.
+    Counts and judges one camera's frames, as reported by the threads that receive and answer them.
 
-    :param name: the camera's.
-    :param clock: seconds that only go forward.
-    :ivar topic: where its images come from; the name until somebody says.
-    :ivar qos_problem: which publisher or subscriber does not fit and how to mend it; empty where
-        all do.
+    :param name: the camera's name.
+    :param clock: returns the seconds of a monotonic clock.
+    :ivar topic: the topic of the camera's images; the name until it is set.
+    :ivar qos_problem: which publisher or subscriber has a QoS that does not fit, and how to mend
+        it; empty if all fit.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = monotonic) -> None:
@@ -70,24 +71,24 @@ class CameraHealth:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin anew, but for what counts since the node began."""
+        """Forget everything except the counts since the node began."""
         self._recent = Recent(WINDOW + MEMORY)
         self._since: float | None = None
         self._last_image: float | None = None
         self._unanswered: float | None = None
         self._last_too_old: float | None = None
-        self._picture: Look | None = None
+        self._statistics: ImageStatistics | None = None
         self._first_looked = self._last_looked = 0.0
         self._size = (0, 0)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many frames were each of :data:`COUNTED` since the node began."""
+        """Return the number of frames for each of :data:`COUNTED` since the node began."""
         with self._lock:
             return dict(self._counts)
 
     def received(self) -> None:
-        """Count a frame that came."""
+        """Count a received frame."""
         with self._lock:
             self._last_image = self._count('received')
             if self._unanswered is None:
@@ -102,7 +103,7 @@ class CameraHealth:
         """
         Count a frame that was too old when its turn came.
 
-        :param age: in seconds by the node's clock.
+        :param age: the frame's age in seconds by the node's clock.
         """
         with self._lock:
             self._count('too_old')
@@ -113,22 +114,24 @@ class CameraHealth:
         """
         Count a frame that could not be answered.
 
-        :param reason: what an error says; its lines become one, cut where that is long.
+        :param reason: the error's message; its lines become one, which is cut if it is long.
         """
         reason = ' '.join(reason.split())[:LONGEST_REASON]
         with self._lock:
             self._failure = self._count('failed'), reason
             self._unanswered = None
 
-    def published(self, age: float, late: bool, image: Image, seen: Segmentation) -> None:
+    def published(self, age: float, late: bool, image: Image, result: Segmentation) -> None:
         """
-        Count a frame whose mask is out.
+        Count a frame whose mask was published.
 
-        :param age: in seconds by the node's clock; anything, where that or the stamp is off.
+        :param age: the mask's age in seconds by the node's clock; it may have any value if that
+            clock or the stamp is wrong.
         :param late: whether the mask missed its deadline.
         :param image: uint8 RGB, (H, W, 3), of which a small part is copied.
+        :param result: the segmentation of the image.
         """
-        picture = look(image)
+        statistics = image_statistics(image)
         with self._lock:
             now = self._count('processed')
             self._unanswered = None
@@ -139,20 +142,20 @@ class CameraHealth:
                 second.sums['doubted'] += 1
             for what, amount in {
                 'late': late,
-                'brightness': picture.brightness,
-                'saturated': picture.saturated,
-                'confidence': seen.mean_confidence,
-                'low_confidence': seen.low_confidence,
+                'brightness': statistics.brightness,
+                'saturated': statistics.saturated,
+                'confidence': result.mean_confidence,
+                'low_confidence': result.low_confidence,
             }.items():
                 second.sums[what] += amount
             silent = now - self._last_looked > WINDOW
-            if silent or not same(self._picture, picture):
-                self._picture, self._first_looked = picture, now
+            if silent or not same_image(self._statistics, statistics):
+                self._statistics, self._first_looked = statistics, now
             self._last_looked = now
             self._size = image.shape[:2]
 
     def _count(self, what: str) -> float:
-        """Count something, and return when."""
+        """Add 1 to the count ``what``, and return the time."""
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -162,11 +165,12 @@ class CameraHealth:
 
     def status(self, prefix: str, thresholds: Thresholds, watched: bool) -> DiagnosticStatus:
         """
-        Return how the camera is; call it once a second, also while nothing is answered.
+        Return the camera's status; call it once a second, even while no images are answered.
 
-        :param prefix: what the status's name begins with.
-        :param watched: whether images are to be answered. While they are not, nothing is wrong;
-            when they are again, the camera is judged anew.
+        :param prefix: the begin of the status's name.
+        :param thresholds: the limits of the status's values.
+        :param watched: whether images should be answered. While they should not, there are no
+            problems; when they should again, only newer frames count.
         """
         with self._lock:
             now = self._clock()
@@ -184,7 +188,7 @@ class CameraHealth:
         return make_status(f'{prefix}: camera {self.name}', problems, message, values, self.name)
 
     def _values(self, now: float) -> dict[str, Any]:
-        """Return all that is known, by its name in the status; None is what is not."""
+        """Return the status's values by their keys; None for unknown ones."""
         sums = self._recent.sums(now, WINDOW)
         before = self._recent.sums(now, MEMORY, WINDOW)
         pictures = self._recent.sums(now, PICTURE_SECONDS)
@@ -215,7 +219,7 @@ class CameraHealth:
             'last failure': self._failure and self._failure[1],
             'last failure (s ago)': _ago(now, self._failure and self._failure[0]),
             'QoS problem': self.qos_problem,
-            'image size': '{1}x{0}'.format(*self._size) if self._picture else None,
+            'image size': '{1}x{0}'.format(*self._size) if self._statistics else None,
             'brightness (0-255)': _ratio(pictures['brightness'], pictures['processed']),
             'saturated share': _ratio(pictures['saturated'], pictures['processed']),
             'same picture for (s)': self._last_looked - self._first_looked,
@@ -227,11 +231,11 @@ class CameraHealth:
 
 class NetworkHealth:
     """
-    What the network runs on, and what is wrong with it.
+    The network's status: its file, backend, device and problems.
 
     :ivar state: active, inactive, disabled or unconfigured.
-    :ivar problem: what is wrong, and what the node does about it; empty where nothing is.
-    :ivar failed: whether it is an error, no warning.
+    :ivar problem: what is wrong and what the node does about it; empty if nothing is wrong.
+    :ivar failed: whether the problem is an error instead of a warning.
     """
 
     def __init__(self) -> None:
@@ -248,21 +252,21 @@ class NetworkHealth:
         points: Mapping[str, float],
     ) -> DiagnosticStatus:
         """
-        Return how the network is.
+        Return the network's status.
 
-        :param prefix: what the status's name begins with.
-        :param segmenter: the one in use, if any.
-        :param values: of the node's parameters.
-        :param points: the share of recent frames by the exit or size that answered them.
+        :param prefix: the begin of the status's name.
+        :param segmenter: the network in use; None if there is none.
+        :param values: the values of the node's parameters by name.
+        :param points: the share of recent frames that each operating point answered, by its name.
         """
         problems = []
         if self.problem:
             problems.append(Problem(ERROR if self.failed else WARN, self.problem))
-        facts: dict[str, object] = {'state': self.state, 'model': values['model']}
+        metadata: dict[str, object] = {'state': self.state, 'model': values['model']}
         if segmenter is not None:
             if text := self._file.problem(segmenter.model, segmenter.checkpoint.sha256):
                 problems.append(Problem(WARN, text))
-            facts |= {
+            metadata |= {
                 'model': segmenter.model,
                 'model SHA-256': segmenter.checkpoint.sha256,
                 'classes': len(segmenter.labels),
@@ -274,9 +278,9 @@ class NetworkHealth:
                 **{f'share of {name}': share for name, share in points.items()},
                 **cuda_memory(segmenter.device),
             }
-        facts |= process_facts()
+        metadata |= process_metadata()
         device = segmenter.device if segmenter is not None else ''
-        return make_status(f'{prefix}: network', problems, self.state, facts, device)
+        return make_status(f'{prefix}: network', problems, self.state, metadata, device)
 
 
 def _ratio(part: float | None, whole: float) -> float | None:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a network's file is still what the network was read from."""
+"""Checking whether a network's file has changed since the network was read from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMOVED = (
 
 
 class _Signature(NamedTuple):
-    """What changes when a file does."""
+    """The properties of a file by which a change is noticed."""
 
     path: Path
     device: int
@@ -32,41 +32,43 @@ class _Signature(NamedTuple):
 
 class ModelFile:
     """
-    Watches a network's file, by its size and time; its content is read again where these change.
+    Watches a network's file for changes.
 
-    So to touch a file, or to copy the same one over it, is no change.
+    If its size or time changes, its content is read and compared, so that touching the file or
+    copying the same file over it does not count as a change.
     """
 
     def __init__(self) -> None:
         self._expected = ''
         self._size: int | None = None
-        self._seen: _Signature | None = None
+        self._checked: _Signature | None = None
         self._problem = ''
 
     def problem(self, model: str, expected: str) -> str:
         """
-        Return what became of the file, and what to do; empty where it is as it was.
+        Return how the file has changed and what to do about it; empty if it has not changed.
 
-        :param model: a shipped network's name or a checkpoint's path; empty for neither.
-        :param expected: the SHA-256 of what the network was read from; empty where unknown.
+        :param model: a shipped network's name or a checkpoint's path; empty if the network was
+            not read from a file.
+        :param expected: the SHA-256 of the content that was read; empty if it is not known.
         """
         if not model or not expected:
             return ''
-        # Here, as PyTorch comes with it.
+        # Imported here, as it imports PyTorch, which takes seconds.
         from ...inference.checkpoint import CheckpointError, find_checkpoint
 
         if expected != self._expected:
-            self._expected, self._size, self._seen = expected, None, None
+            self._expected, self._size, self._checked = expected, None, None
         try:
             path = find_checkpoint(model)
-            facts = path.stat()
-            found = _Signature(path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-            if found != self._seen:
+            stat = path.stat()
+            found = _Signature(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            if found != self._checked:
                 self._problem = '' if self._is_same(found) else REPLACED.format(path)
-                self._seen = found
+                self._checked = found
             return self._problem
         except (CheckpointError, OSError):
-            self._seen = None
+            self._checked = None
             return REMOVED.format(model)
 
     def _is_same(self, found: _Signature) -> bool:

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's reports on /diagnostics."""
+"""The publisher of the node's reports on /diagnostics."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from .camera_problems import Thresholds
 from .health import CameraHealth, NetworkHealth
 
 PERIOD = 1.0
-"""Seconds between two reports."""
+"""The seconds between two reports."""
 
 LIMITS = fields(Thresholds)
-"""Each is a parameter, with `diagnostics.` before its name."""
+"""The limits; the parameter of each has `diagnostics.` before its name."""
 
 
 class Diagnostics:
     """
-    Puts together what the node's parts know of themselves.
+    Collects the statuses of the node's parts and publishes them.
 
-    :param cameras: the health of each; all that is counted lasts as long as the node.
+    :param cameras: the health of each camera by its name, which lives as long as the node.
+    :param recovery: knows the network's problems.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Diagnostics:
 
     def publish(self, state: str, settings: NodeSettings, worker: Worker | None) -> None:
         """
-        Report how all are.
+        Publish the statuses of the network and all cameras.
 
         :param state: active, inactive, disabled or unconfigured.
-        :param worker: what answers images, if any does.
+        :param settings: the node's settings.
+        :param worker: the worker that answers images; None if none does.
         """
         self._last = monotonic()
         network = self._network

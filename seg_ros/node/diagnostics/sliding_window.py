@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What happened lately, by whole seconds, in bounded memory."""
+"""A sliding window over the last seconds, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 
 class _Second(NamedTuple):
-    """One second of the clock: how many of what happened, or their sum; and the frames' ages."""
+    """
+    One second of the clock.
+
+    :param number: the second's number, the clock's time rounded down.
+    :param sums: counts of events and sums of values in this second, by name.
+    :param ages: the ages of this second's frames.
+    """
 
     number: int
     sums: defaultdict[str, float]
@@ -20,9 +26,9 @@ class _Second(NamedTuple):
 
 class Recent:
     """
-    Sums over the last seconds.
+    Sums and ages over the last seconds.
 
-    :param memory: how many seconds are kept.
+    :param memory: the number of seconds to keep.
     """
 
     def __init__(self, memory: int) -> None:
@@ -30,7 +36,7 @@ class Recent:
         self._seconds: deque[_Second] = deque()
 
     def second(self, now: float) -> _Second:
-        """Return the second that runs, to add to."""
+        """Return the current second, to which the caller adds."""
         number = int(now)
         if not self._seconds or self._seconds[-1].number < number:
             self._seconds.append(_Second(number, defaultdict(float), []))
@@ -40,10 +46,10 @@ class Recent:
 
     def sums(self, now: float, over: int, before: int = 0) -> defaultdict[str, float]:
         """
-        Return the sums over some seconds, the one that runs being the last of them.
+        Return the sums over the last seconds, the current one included.
 
-        :param over: how many seconds.
-        :param before: how many later ones to leave out.
+        :param over: the number of seconds to sum.
+        :param before: the number of most recent seconds to leave out; the sums then end before.
         """
         total: defaultdict[str, float] = defaultdict(float)
         for second in self._span(now, over, before):
@@ -52,7 +58,7 @@ class Recent:
         return total
 
     def ages(self, now: float, over: int) -> list[float]:
-        """Return the ages in the last seconds, in order of size."""
+        """Return the ages in the last ``over`` seconds, in ascending order."""
         return sorted(age for second in self._span(now, over) for age in second.ages)
 
     def _span(self, now: float, over: int, before: int = 0) -> list[_Second]:
@@ -61,5 +67,11 @@ class Recent:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that at least this share does not exceed; None of nothing."""
+    """
+    Return the smallest value that at least this share of the values does not exceed.
+
+    :param ordered: the values in ascending order.
+    :param share: the share, between 0 and 1.
+    :returns: the value; None if there are no values.
+    """
     return ordered[max(0, ceil(share * len(ordered)) - 1)] if ordered else None

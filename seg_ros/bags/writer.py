@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
-import shutil
 import tempfile
 from types import TracebackType
 from typing import Any
@@ -75,14 +74,20 @@ class BagWriter:
 
     def __enter__(self) -> BagWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f'.{self.path.name}.'
-        self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.path.parent))
-        # Version 8 is the newest that both older and newer distributions read. The storage file
-        # is named after the folder, so the unfinished bag already has its final name.
-        self._writer = Writer(
-            self._folder / self.path.name, version=8, storage_plugin=StoragePlugin.MCAP
-        )
-        self._writer.open()
+        with ExitStack() as stack:
+            unfinished = tempfile.TemporaryDirectory(
+                prefix=f'.{self.path.name}.',
+                dir=self.path.parent,
+                ignore_cleanup_errors=True,  # which would hide why the writing failed
+            )
+            self._folder = Path(stack.enter_context(unfinished))
+            # Version 8 is the newest that both older and newer distributions read. The storage
+            # file is named after the folder, so the unfinished bag already has its final name.
+            self._writer = Writer(
+                self._folder / self.path.name, version=8, storage_plugin=StoragePlugin.MCAP
+            )
+            self._writer.open()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -91,14 +96,10 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            with unwritable(self.path):
-                self._writer.__exit__(kind, error, trace)
-                if kind is None:
-                    self._take_its_name()
-        finally:
-            with suppress(OSError):  # an error here must not hide why the writing failed
-                shutil.rmtree(self._folder)
+        with self._stack, unwritable(self.path):
+            self._writer.__exit__(kind, error, trace)
+            if kind is None:
+                self._take_its_name()
 
     def _take_its_name(self) -> None:
         replaced = self._folder / 'replaced'

@@ -226,3 +226,13 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     with full_disk(2**20), pytest.raises(OSError, match=re.escape(message)):
         write()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_while_a_bag_is_begun_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(writer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Writer, 'open', interrupted)
+    with pytest.raises(KeyboardInterrupt), BagWriter(tmp_path / 'bag'):
+        pass
+    assert not list(tmp_path.iterdir())

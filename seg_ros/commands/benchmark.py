@@ -159,7 +159,7 @@ def _engine(args: argparse.Namespace) -> tuple[list[BenchmarkRow], dict[str, Any
     cases = _cases(args)
     if args.baseline:
         cases = with_baselines(cases)
-    with tqdm(total=len(cases) * (1 + args.rounds), unit='turn') as bar:
+    with tqdm(total=len(cases) * (1 + args.rounds), unit='turn', disable=None) as bar:
 
         def advance(what: str) -> None:
             bar.set_description(what)
@@ -216,9 +216,11 @@ def _branches(
     )
     timed = [
         (name, size, BranchTimes(baseline_network(name, size).network, size, device, precision))
-        for name, size, device, precision in tqdm(wanted, 'loading branches', unit='network')
+        for name, size, device, precision in tqdm(
+            wanted, 'loading branches', unit='network', disable=None
+        )
     ]
-    for _ in tqdm(range(rounds), 'timing branches', unit='turn'):
+    for _ in tqdm(range(rounds), 'timing branches', unit='turn', disable=None):
         for _, _, times in timed:
             times.run()
     return [row for name, size, times in timed for row in branch_rows(times, name, size, peak)]
@@ -241,7 +243,7 @@ def _over_ros(args: argparse.Namespace) -> tuple[list[BenchmarkRow], dict[str, A
     rows: list[dict[str, Any]] = []
     trials = []
     ways = list(product(args.networks, args.backends, args.precisions))
-    for network, backend, precision in tqdm(ways, args.what, unit='node'):
+    for network, backend, precision in tqdm(ways, args.what, unit='node', disable=None):
         given: dict[str, Any] = {
             'device': args.device, 'backend': backend, 'precision': precision,
         }  # fmt: skip

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     # The first one is always seen, and of two the second held out.
     held_out = batches[1::HELD_OUT]
     seen = [batch for i, batch in enumerate(batches) if i % HELD_OUT != 1]
-    ranges = calibrate(checkpoint, tqdm(seen, 'calibrating', unit='image'))
+    ranges = calibrate(checkpoint, tqdm(seen, 'calibrating', unit='image', disable=None))
     cost = _compare(checkpoint, quantize(Deployed(checkpoint), ranges), held_out)
     add_ranges(source, target, ranges)
     confidence = cost['mean_confidence']
@@ -169,7 +169,7 @@ def _compare(checkpoint: Checkpoint, quantized: Deployed, batches: list[Tensor])
     networks = {'fp32': Deployed(checkpoint), 'int8': quantized}
     same, confidence = 0.0, dict.fromkeys(networks, 0.0)
     with torch.inference_mode():
-        for pixels in tqdm(batches, 'comparing', unit='image'):
+        for pixels in tqdm(batches, 'comparing', unit='image', disable=None):
             labels = []
             for name, network in networks.items():
                 logits = network(pixels)

@@ -129,7 +129,7 @@ def _prepare(args: argparse.Namespace, out: Path) -> tuple[Path, str]:
     else:
         return drive, image_topic(drive, args.topic)
     with BagWriter(bag, overwrite=True) as writer:
-        for i, image in enumerate(tqdm(frames, 'reading the drive', unit='frame')):
+        for i, image in enumerate(tqdm(frames, 'reading the drive', unit='frame', disable=None)):
             stamp = round((i + 1) / rate * 1e9)
             writer.write_image(IMAGES, image, stamp, 'camera', 'rgb8')
     return bag, IMAGES

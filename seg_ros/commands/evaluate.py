@@ -224,7 +224,9 @@ def _score(
         opened.name, {c: Scores(common.labels, bool(objects)) for c in opened.cameras}
     )
     gallery = Gallery()
-    bar = tqdm(opened.samples, 'evaluating', total=opened.total, unit='image', disable=rank() > 0)
+    bar = tqdm(
+        opened.samples, 'evaluating', total=opened.total, unit='image', disable=rank() > 0 or None
+    )
     for index, camera, name, image, truth in bar:
         if plain:
             predicted = segmenter.predict(image).labels

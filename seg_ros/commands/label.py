@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         segmenter = make_segmenter(args)
         folder = LabelledFolder(args.out, args.split, segmenter.labels)
         counts = np.zeros(3, np.int64)  # images, pixels, labelled pixels
-        bar = tqdm(_frames(args), 'labelling', unit='image', disable=rank() > 0)
+        bar = tqdm(_frames(args), 'labelling', unit='image', disable=rank() > 0 or None)
         for i, frame in enumerate(bar):
             if i % world_size() != rank():
                 continue

@@ -54,13 +54,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         frames += 1
         return labels, overlay(image, labels, palette, args.opacity)
 
-    for path in tqdm(images, 'images', disable=not images):
+    for path in tqdm(images, 'images', disable=not images or None):
         labels, picture = segment(read_image(path))
         write_image(out / f'{path.stem}.png', labels)
         write_image(out / f'{path.stem}_overlay.jpg', picture)
     for path in videos:
         with VideoWriter(out / f'{path.stem}_overlay.mp4', video_rate(path)) as writer:
-            for image in tqdm(read_video(path), path.name, unit='frame'):
+            for image in tqdm(read_video(path), path.name, unit='frame', disable=None):
                 writer.write(segment(image)[1])
     return {**used(segmenter), 'frames': frames, 'fps': frames / seconds if seconds else None}
 

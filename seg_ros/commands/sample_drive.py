@@ -87,7 +87,7 @@ def add_drive(writer: BagWriter, drive: SampleDrive, start: int = 10**9) -> dict
 
     counts = np.zeros(256, np.int64)
     writer.note_label_ids('camvid')
-    for index in tqdm(range(len(drive)), 'drawing the drive', unit='frame'):
+    for index in tqdm(range(len(drive)), 'drawing the drive', unit='frame', disable=None):
         image, labels = drive[index]
         stamp = start + round(index * 1e9 / drive.rate)
         writer.write_image(IMAGES, image[..., ::-1], stamp, FRAME_ID, 'bgr8')

@@ -207,7 +207,7 @@ def class_counts(images: LabelledImages, progress: bool = True) -> NDArray[np.in
     with ThreadPoolExecutor() as pool:
         counts = pool.map(count, range(len(images)))
         options = {'total': len(images), 'unit': 'image', 'leave': False}
-        bar = tqdm(counts, 'checking labels', disable=not progress, **options)
+        bar = tqdm(counts, 'checking labels', disable=not progress or None, **options)
         by_image = np.stack([*bar])
     if not by_image[:, : len(images.labels)].any():
         raise DatasetError(

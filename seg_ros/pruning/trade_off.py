@@ -79,7 +79,14 @@ class TradeOff:
     def _score(self, segmenter: Segmenter, split: str) -> float:
         images = self._scored[split]
         samples = read_ahead(images, range(len(images)))
-        bar = tqdm(samples, f'scoring on {split}', len(images), unit='image', leave=False)
+        bar = tqdm(
+            samples,
+            f'scoring on {split}',
+            len(images),
+            unit='image',
+            leave=False,
+            disable=None,
+        )
         return evaluate(segmenter, bar).miou()
 
     def time(self) -> None:

@@ -122,7 +122,7 @@ def _pooled(
     scores: list[DriveScores | None] = []
     try:
         futures = [pool.submit(_work, job) for job in jobs]
-        for future in tqdm(futures, 'replaying', unit='bag'):
+        for future in tqdm(futures, 'replaying', unit='bag', disable=None):
             try:
                 scores.append(future.result())
             except BrokenProcessPool:

@@ -104,7 +104,9 @@ def replay(segmenter: Segmenter, path: str | Path, settings: ReplaySettings) -> 
         cameras = _cameras(bag, segmenter.labels, settings, stack)
         outputs = stack.enter_context(DriveOutputs(bag, list(cameras), settings.outputs))
         total = sum(bag.counts[topic] for topic in cameras) or None
-        bar = tqdm(desc=bag.path.name, total=total, unit='frame', disable=not settings.progress)
+        bar = tqdm(
+            desc=bag.path.name, total=total, unit='frame', disable=not settings.progress or None
+        )
         stack.enter_context(bar)
 
         def finish(answer: _Answer) -> None:

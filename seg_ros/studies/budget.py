@@ -106,7 +106,7 @@ def time_budget(size: tuple[int, int], timing: Timing | None) -> dict[str, Any]:
             f'precision: expected auto or one of {", ".join(TYPES)}, since stages run in PyTorch; '
             f'found {precision!r}'
         )
-    for variant, paper in tqdm(VARIANTS.items(), 'counting', unit='network'):
+    for variant, paper in tqdm(VARIANTS.items(), 'counting', unit='network', disable=None):
         height, width = (round(variant.resolution * side) for side in size)
         built = network(variant.width, variant.stride)
         costs = cost_by_branch(built, (height, width))
@@ -120,7 +120,7 @@ def time_budget(size: tuple[int, int], timing: Timing | None) -> dict[str, Any]:
         })  # fmt: skip
         if timing:
             times.append(BranchTimes(built, (height, width), device, precision))
-    for _ in tqdm(range(timing.rounds if timing else 0), 'timing', unit='turn'):
+    for _ in tqdm(range(timing.rounds if timing else 0), 'timing', unit='turn', disable=None):
         for each in times:
             each.run()
     for row, each in zip(rows, times):

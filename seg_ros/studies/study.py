@@ -142,7 +142,7 @@ def _time(rows: Sequence[dict[str, Any]], size: tuple[int, int], timing: Timing)
         )
         for row in rows
     }
-    with tqdm(total=len(cases) * (1 + timing.rounds), unit='turn') as bar:
+    with tqdm(total=len(cases) * (1 + timing.rounds), unit='turn', disable=None) as bar:
 
         def advance(what: str) -> None:
             bar.set_description(what)

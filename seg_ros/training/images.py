@@ -31,15 +31,16 @@ class ImagesInMemory:
     def __init__(self, images: LabelledImages) -> None:
         self.name, self.labels, self.terms = images.name, images.labels, images.terms
         self.source = images.source
-        bar = {
-            'desc': 'reading',
-            'total': len(images),
-            'unit': 'image',
-            'leave': False,
-            'disable': rank() > 0,
-        }
         with ThreadPoolExecutor() as pool:
-            self._samples = [*tqdm(pool.map(images.__getitem__, range(len(images))), **bar)]
+            bar = tqdm(
+                pool.map(images.__getitem__, range(len(images))),
+                'reading',
+                len(images),
+                leave=False,
+                unit='image',
+                disable=rank() > 0 or None,
+            )
+            self._samples = [*bar]
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -61,7 +61,11 @@ class Log:
                     '(pip install tensorboard)'
                 )
         return tqdm(
-            desc='training', total=images, initial=images_seen, unit='image', disable=rank() > 0
+            desc='training',
+            total=images,
+            initial=images_seen,
+            unit='image',
+            disable=rank() > 0 or None,
         )
 
     def epoch(self, record: Mapping[str, float], images_seen: int) -> None:

@@ -134,6 +134,21 @@ def test_no_name_means_two_things():
     assert sorted({name for name in classes if classes.count(name) > 1}) == []
 
 
+def test_progress_bars_are_drawn_on_terminals_alone():
+    bars = [
+        (path.name, call)
+        for path in SOURCES
+        for call in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(call, ast.Call) and getattr(call.func, 'id', '') == 'tqdm'
+    ]
+    assert len(bars) > 10
+    for name, call in bars:
+        # tqdm's own default draws them into log files, too; None asks whether there is a terminal.
+        disable = {argument.arg: argument.value for argument in call.keywords}.get('disable')
+        last = disable.values[-1] if isinstance(disable, ast.BoolOp) else disable
+        assert isinstance(last, ast.Constant) and last.value is None, f'{name}:{call.lineno}'
+
+
 def test_that_test_sees_relative_imports():
     names = set(imports(ROOT / 'seg_ros/__main__.py'))
     assert {'seg_ros.commands', 'seg_ros.commands._result', 'argparse'} <= names

@@ -1,6 +1,6 @@
 # Copyright 2026 seg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark of deadlines, as its command with the node and a load; 8-bit exits compiled."""
+"""The benchmark of deadlines, as its command with the node and a load; compiled exits."""
 
 import json
 
@@ -14,10 +14,11 @@ from seg_ros.inference import DEFAULT_MODEL
 
 
 @pytest.mark.usefixtures('one_thread')
-def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
+@pytest.mark.parametrize('precision', ['fp32', 'int8'])
+def test_compiled_exits_and_sizes_are_kept_apart(precision, tmp_path, monkeypatch):
     pytest.importorskip('openvino')
     monkeypatch.setenv('SEG_ROS_CACHE', str(tmp_path))
-    check_compiled_exits_are_kept_apart(tmp_path, 'int8')
+    check_compiled_exits_are_kept_apart(tmp_path, precision)
 
 
 def test_the_benchmark_runs_the_node_both_ways(tmp_path, capsys, monkeypatch):

@@ -5,7 +5,6 @@
 from itertools import pairwise
 
 from deadline_fixtures import (
-    check_compiled_exits_are_kept_apart,
     picture,
     SIZE,
     small_checkpoint,
@@ -275,12 +274,6 @@ def test_8_bit_ranges_of_what_an_exit_does_not_run_are_left_alone():
         assert len(rounded) == len(running & ranges.keys()) > 20
         exact, found = deployed(pixels), quantized(pixels)
         assert 0 < (found - exact).norm() < 0.5 * exact.norm()
-
-
-def test_compiled_exits_and_sizes_are_kept_apart(tmp_path, monkeypatch):
-    pytest.importorskip('openvino')
-    monkeypatch.setenv('SEG_ROS_CACHE', str(tmp_path))
-    check_compiled_exits_are_kept_apart(tmp_path, 'fp32')
 
 
 # The benchmark

@@ -38,8 +38,8 @@ $(INSTALLED): setup.py $(CONSTRAINTS) $(wildcard launch/*)
 	    echo 'Expected a Python from 3.10 to 3.13 with its venv module, found none (on Ubuntu: sudo apt install' \
 	        'python3-venv; elsewhere: make venv PYTHON=/path/to/python3).' >&2; \
 	    exit 2; }
-	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) pip setuptools
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) \
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) pip setuptools
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) \
 	    --no-build-isolation --use-pep517 --editable '.[$(ROS),test]'
 	@# An editable installation leaves these out; with them `ros2 run` and `ros2 launch` find the package here too.
 	@rm -rf $(VENV)/share/seg_ros $(VENV)/lib/seg_ros

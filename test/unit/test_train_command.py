@@ -11,6 +11,7 @@ from pathlib import Path
 import pickle
 import re
 import shutil
+import sys
 from typing import Any
 
 import dataset_layouts
@@ -77,9 +78,13 @@ def test_papers_recipes_say_what_the_papers_say() -> None:
 
 
 def test_a_run_leaves_weights_curves_and_figures(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe, out = write_recipe(tmp_path, epochs=3), tmp_path / 'out'
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
     assert train(recipe, root, out, '--json', str(tmp_path / 'r.json')) == 0
     result = json.loads((tmp_path / 'r.json').read_text())
     assert (result['epochs'], result['images_seen']) == (3, 12)

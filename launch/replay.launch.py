@@ -93,7 +93,7 @@ def start(context):
             name='listener',
             output='screen',
             on_exit=listened,
-            sigkill_timeout=SECONDS_TO_REPORT,
+            sigterm_timeout=SECONDS_TO_REPORT,
         )
 
     def player(said):

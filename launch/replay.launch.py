@@ -173,10 +173,15 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'use_sim_time', default_value='true', description='time comes from the bag'
             ),
+            DeclareLaunchArgument(
+                'respawn', default_value='false', description='false: a crash ends the replay'
+            ),
             OpaqueFunction(function=start),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(segment)),
-                launch_arguments={'use_sim_time': LaunchConfiguration('use_sim_time')}.items(),
+                launch_arguments=[
+                    (name, LaunchConfiguration(name)) for name in ('use_sim_time', 'respawn')
+                ],
             ),
         ]
     )

@@ -9,11 +9,12 @@ overrides what the file says.
 
 from pathlib import Path
 import shutil
+from time import monotonic
 from typing import List  # noqa: UP035  (the type that launch_ros knows)
 
 from ament_index_python.packages import get_package_share_directory, get_packages_with_prefixes
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
 import launch.logging
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -32,9 +33,23 @@ ARGUMENTS = {
     'input_width': "network input width; 0 is the checkpoint's own",
     'device': 'auto, cpu, cuda or cuda:N',
     'use_sim_time': 'true: time comes from /clock, as when a bag is played',
+    'respawn': 'true: start the node again after a crash, and after the loss of its GPU',
     'rviz': 'true: show the overlay and the colours of the first camera in RViz',
 }
-DEFAULTS = {'params_file': str(SHARE / 'config' / 'segment.yaml'), 'rviz': 'false'}
+DEFAULTS = {
+    'params_file': str(SHARE / 'config' / 'segment.yaml'),
+    'respawn': 'true',
+    'rviz': 'false',
+}
+
+# The node's exit code for a start that cannot work, after which another one would not either.
+CANNOT_START = 1
+
+# The seconds before the node is started again.
+RESPAWN_DELAY = 2.0
+
+# The node is started again at most so many times within so many seconds.
+RESPAWN_LIMIT, RESPAWN_WINDOW = 5, 300.0
 
 # Any of these set means that the user has chosen how Fast DDS transports.
 TRANSPORT_VARIABLES = (
@@ -117,9 +132,12 @@ def start(context):
     if given['image_topic']:
         overrides[f'{first}.image_topic'] = ParameterValue(given['image_topic'], value_type=str)
 
-    actions = [
+    respawns = to_bool('respawn', given['respawn'])
+    ends = []
+
+    def node():
         # A lifecycle node, but one that configures and activates itself (parameter `autostart`).
-        Node(
+        return Node(
             package='seg_ros',
             executable='segmentation_node',
             name='segmentation_node',
@@ -127,9 +145,28 @@ def start(context):
             parameters=[str(params_file), *([overrides] if overrides else [])],
             additional_env=transport(context.environment),
             output='screen',
-            on_exit=ended,
+            on_exit=again if respawns else ended,
         )
-    ]
+
+    # Instead of launch's own `respawn`, which would start again what cannot work, too.
+    def again(event, context):
+        if context.is_shutdown or event.returncode in (0, CANNOT_START):
+            return ended(event, context) if event.returncode else None
+        logger = launch.logging.get_logger('segment.launch')
+        reason = f'the segmentation node ended with exit code {event.returncode}'
+        now = monotonic()
+        ends[:] = [end for end in ends if now - end < RESPAWN_WINDOW]
+        if len(ends) >= RESPAWN_LIMIT:
+            logger.error(
+                f'{reason}, for the {len(ends) + 1}th time in {RESPAWN_WINDOW:.0f} s: it is not '
+                'started again'
+            )
+            return None
+        ends.append(now)
+        logger.error(f'{reason}: it is started again in {RESPAWN_DELAY:g} s')
+        return TimerAction(period=RESPAWN_DELAY, actions=[node()])
+
+    actions = [node()]
     if to_bool('rviz', given['rviz']):
         actions += rviz(given['namespace'], first)
     return actions

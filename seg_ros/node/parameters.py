@@ -122,6 +122,13 @@ PARAMETERS = (
         'Where the network runs: auto (CUDA where there is one), cpu, cuda or cuda:N.',
     ),
     Parameter(
+        'on_device_lost',
+        'exit',
+        'After a CUDA error that only a new process can get over: exit ends the node with exit '
+        'code 3, and the launch file starts it again; cpu goes on with the network on the CPU.',
+        choices=('exit', 'cpu'),
+    ),
+    Parameter(
         'backend',
         'auto',
         'What runs the network. auto is the fastest that is installed and computes what PyTorch '

@@ -8,6 +8,9 @@ images of the others. After several failures in a row on all cameras the network
 still fails, the node falls back to the most trustworthy configuration, PyTorch in float32 on the
 CPU. From then on the configured network is tried again at increasing intervals. All of this runs
 in a thread of its own, as it takes seconds; a request for another network ends it.
+
+A device that is lost (:class:`.device_errors.ErrorKind`) is another matter: in this process it is
+never used again.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ from typing import Any, TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from .device_errors import ErrorKind, kind_of
 from .settings import brief
 
 if TYPE_CHECKING:
     from ..inference.checkpoint import Checkpoint
     from ..inference.deadline import Scheduler
-    from ..inference.segmenter import Segmenter
 
 FAILURES = 3
 """The number of failures in a row after which the network is rebuilt."""
@@ -49,6 +52,11 @@ The first and the longest pause in seconds between attempts to return to the con
 while another one works.
 """
 
+ON_THE_CPU = (
+    'the GPU is lost to this process, and the network runs on the CPU. Restart the node to return '
+    'to the GPU'
+)
+
 
 class Recovery:
     """
@@ -58,19 +66,26 @@ class Recovery:
         checkpoint's file may have been replaced.
     :param install: called with a network that replaces the one in use, or with None, which
         removes it; it must do nothing once the event is set.
+    :param leave: called when the device is lost and the node shall end for it.
     :ivar problem: what is wrong now and what is done about it; empty if nothing is wrong.
     :ivar failed: whether the problem leaves cameras without masks.
+    :ivar lost: whether the device is lost, which it stays for as long as the process lives.
     """
 
     def __init__(
         self,
         load: Callable[[Mapping[str, Any], Checkpoint], Scheduler],
         install: Callable[[Scheduler | None, Event], None],
+        leave: Callable[[], None],
         logger: RcutilsLogger,
     ) -> None:
         self._load = load
         self._install = install
+        self._leave = leave
         self._logger = logger
+        self.lost = False
+        # What was on a lost device is kept, as giving it back would use the device.
+        self._remains: list[Scheduler | None] = []
         self._thread: Thread | None = None
         self._cancelled = Event()
         # Held so that no problem is reported after :meth:`reset` has ended the attempts.
@@ -81,7 +96,7 @@ class Recovery:
         """Forget all failures and end all attempts, as the network is replaced or removed."""
         with self._saying:
             self._cancelled.set()
-            self.problem = ''
+            self.problem = ON_THE_CPU if self.lost else ''
             self.failed = False
         self._cancelled = Event()
         self._in_a_row: dict[str, int] = {}
@@ -106,29 +121,36 @@ class Recovery:
     def failing(
         self,
         values: Mapping[str, Any],
-        segmenter: Segmenter,
-        cameras: Collection[str],
-        reason: str,
+        scheduler: Scheduler,
+        errors: Mapping[str, Exception],
     ) -> None:
         """
-        Note that the network failed on frames of these cameras; start a rebuild if needed.
+        Note that the network failed on frames of some cameras; start a rebuild if needed.
 
         :param values: the values of the parameters.
-        :param segmenter: the network that failed.
-        :param cameras: the cameras of the frames.
-        :param reason: the error's message.
+        :param scheduler: the network that failed.
+        :param errors: the network's errors by the cameras of the frames.
         """
-        free_memory()
-        for camera in cameras:
+        lost = [error for error in errors.values() if kind_of(error) is ErrorKind.LOST]
+        if lost:
+            self.lose(values, lost[0], scheduler)
+            if values['on_device_lost'] == 'exit':
+                return
+        else:
+            self.free_memory()
+        reason = f'the network fails: {brief((lost or [*errors.values()])[0])}'
+        for camera in errors:
             self._in_a_row[camera] = self._in_a_row.get(camera, 0) + 1
             self._answered.pop(camera, None)
         others = self._answered and monotonic() - max(self._answered.values()) < LATELY
-        if max(self._in_a_row.values(), default=0) < FAILURES or others or self._rebuilding:
+        few = max(self._in_a_row.values(), default=0) < FAILURES
+        if ((few or others) and not lost) or self._rebuilding:
             return
         self._rebuilding = True
         self.problem, self.failed = reason, True
-        if monotonic() - self._last_rebuild > STABLE:
+        if lost or monotonic() - self._last_rebuild > STABLE:
             self._rebuilds = 0
+        segmenter = scheduler.points[0].segmenter
         # If the fallback fails, too, this ends the attempts to return from it.
         self._cancelled.set()
         self._cancelled = Event()
@@ -159,11 +181,10 @@ class Recovery:
         if previous is not None:
             previous.join()
         cause = reason
-        ways = [('the network is built anew', values)]
+        ways = [] if self.lost else [('the network is built anew', values)]
         if device != 'cpu':
-            auto = {**values, 'device': 'cpu', 'backend': 'auto', 'precision': 'auto'}
-            ways.append(('falling back to the CPU', auto))
-        safe = {**values, 'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
+            ways.append(('falling back to the CPU', on_cpu(values)))
+        safe = {**on_cpu(values), 'backend': 'torch', 'precision': 'fp32'}
         ways.append(('falling back to PyTorch in float32 on the CPU', safe))
         first, longest = PAUSES
         what = ''
@@ -179,7 +200,7 @@ class Recovery:
             self._last_rebuild = monotonic()
             # The broken network may hold memory that its successor needs.
             self._install(None, cancelled)
-            free_memory()
+            self.free_memory()
             try:
                 scheduler = self._load(chosen, checkpoint)
             except Exception as error:  # a broken device can raise any exception
@@ -192,7 +213,9 @@ class Recovery:
             return
         self._in_a_row = {}
         self._rebuilding = False
-        if self._fallen:
+        if self.lost:
+            self._say(ON_THE_CPU, False, cancelled)
+        elif self._fallen:
             self._return(values, checkpoint, f'{reason}: {what}', cancelled)
         else:
             self._say('', False, cancelled)
@@ -226,10 +249,37 @@ class Recovery:
             self._install(scheduler, cancelled)
             self._fallen = False
             self._last_rebuild = monotonic()
-            self._say('', False, cancelled)
-            if not cancelled.is_set():
+            self._say(ON_THE_CPU if self.lost else '', False, cancelled)
+            if not cancelled.is_set() and not self.lost:
                 self._logger.info('back to the network that was asked for')
             return
+
+    def lose(
+        self, values: Mapping[str, Any], error: Exception, scheduler: Scheduler | None
+    ) -> None:
+        """
+        Note that the device is lost, and let the node end if the parameters say so.
+
+        :param values: the values of the parameters.
+        :param error: the error that says so.
+        :param scheduler: the network that is on the device; None if there is none.
+        """
+        self.lost = True
+        self._remains.append(scheduler)
+        self._say(f'the GPU is lost to this process: {brief(error)}', True, self._cancelled)
+        if values['on_device_lost'] == 'exit':
+            self._leave()
+
+    def usable(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return values of the parameters that do not use a lost device."""
+        return on_cpu(values) if self.lost and values['device'] != 'cpu' else values
+
+    def free_memory(self) -> None:
+        """Give the GPU memory back that PyTorch keeps for later use."""
+        torch = sys.modules.get('torch')
+        if torch and not self.lost and torch.cuda.is_initialized():
+            with suppress(RuntimeError):  # raised if the device has just been lost
+                torch.cuda.empty_cache()
 
     def _say(self, problem: str, failed: bool, cancelled: Event) -> None:
         with self._saying:
@@ -243,9 +293,6 @@ class Recovery:
             self._logger.warning(problem)
 
 
-def free_memory() -> None:
-    """Give the GPU memory back that PyTorch keeps for later use."""
-    if torch := sys.modules.get('torch'):
-        with suppress(RuntimeError):  # raised if the device is gone
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
+def on_cpu(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return values of the parameters that ask for the best engine on the CPU."""
+    return {**values, 'device': 'cpu', 'backend': 'auto', 'precision': 'auto'}

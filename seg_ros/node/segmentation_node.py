@@ -10,7 +10,7 @@ settings. Networks are loaded in threads of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 import gc
 import os
@@ -31,11 +31,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from ..images.palette import with_palette
 from .camera import Camera, CameraFrame
+from .device_errors import ErrorKind, kind_of
 from .diagnostics.health import CameraHealth
 from .diagnostics.publisher import Diagnostics, PERIOD
 from .malloc import keep_memory
 from .parameters import check, check_topics, declare, ParameterError
-from .recovery import free_memory, Recovery
+from .recovery import Recovery
 from .settings import (
     deepen,
     describe,
@@ -66,6 +67,9 @@ RECEIVE_PERIOD = 0.005
 NATIVE = ('loading', 'recovery', 'segmentation')
 """The names of threads that may still run a library's native code when the node ends."""
 
+CANNOT_START, DEVICE_LOST = 1, 3
+"""The exit codes of a node that cannot start, and of one whose device only a new process gets."""
+
 Result = TypeVar('Result')
 
 
@@ -75,6 +79,8 @@ class SegmentationNode(LifecycleNode):
 
     Configuring loads the network, activating subscribes to the cameras and starts the worker.
 
+    :ivar exit_code: the code that the process shall end with because the node cannot go on; 0 as
+        long as it can.
     :raises ParameterError: a parameter's value is not allowed.
     """
 
@@ -83,9 +89,10 @@ class SegmentationNode(LifecycleNode):
         self._cameras: dict[str, Camera] = {}
         self._worker: Worker | None = None
         self._active, self._enabled = False, True
+        self.exit_code = 0
         # Held by threads that replace the settings: the executor's and the recovery's.
         self._changing = Lock()
-        self._recovery = Recovery(self._load, self._install, self.get_logger())
+        self._recovery = Recovery(self._load, self._install, self._leave, self.get_logger())
         # Comes after all attributes that destroy_node needs, as Kilted calls it even if this
         # raises.
         values = declare(self)
@@ -176,6 +183,16 @@ class SegmentationNode(LifecycleNode):
         self._recovery.stop(PATIENCE)
         super().destroy_node()
 
+    def end(self) -> None:
+        """Publish the last diagnosis, and end the executor, as the device is lost."""
+        self._publish_diagnostics()
+        self._diagnostics.flush()
+        self.get_logger().fatal(
+            f'{self._recovery.problem}. Only a new process can use it again: ending with exit '
+            f'code {self.exit_code}'
+        )
+        try_shutdown(context=self.context)
+
     def _fail(self, reason: str) -> TransitionCallbackReturn:
         if self.context.ok():  # if not, a signal has shut the node down, which is no error
             self.get_logger().fatal(reason)
@@ -192,7 +209,7 @@ class SegmentationNode(LifecycleNode):
             self._settings = NodeSettings(self._settings.values)
         gc.unfreeze()
         gc.collect()
-        free_memory()
+        self._recovery.free_memory()
 
     def _start(self) -> None:
         """Start the worker, if the node is active and enabled."""
@@ -297,6 +314,11 @@ class SegmentationNode(LifecycleNode):
         try:
             check(values)
             check_topics(self, values)
+            if 'device' in changed and values['device'] != 'cpu' and self._recovery.lost:
+                raise ParameterError(
+                    'device: expected cpu, as the GPU is lost to this process; found '
+                    f'{values["device"]}. Restart the node to return to the GPU'
+                )
             if any(name.endswith('.ego_mask') for name in changed):
                 ego_masks = read_ego_masks(values)
             if self._cameras:
@@ -388,14 +410,32 @@ class SegmentationNode(LifecycleNode):
             if not cancelled.is_set():
                 self._settings = self._settings._replace(scheduler=scheduler)
 
-    def _on_failure(self, scheduler: Scheduler, cameras: Collection[str], reason: str) -> None:
+    def _on_failure(self, scheduler: Scheduler, errors: Mapping[str, Exception]) -> None:
         with self._changing:
             values, current, _ = self._settings
             if scheduler is current:  # if not, another network has already replaced it
-                self._recovery.failing(values, scheduler.points[0].segmenter, cameras, reason)
+                self._recovery.failing(values, scheduler, errors)
 
     def _load(self, values: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> Scheduler:
-        return load(values, self._sizes(), self.get_logger(), checkpoint)
+        def attempt() -> Scheduler:
+            usable = self._recovery.usable(values)
+            return load(usable, self._sizes(), self.get_logger(), checkpoint)
+
+        try:
+            return attempt()
+        except Exception as error:
+            if kind_of(error) is not ErrorKind.LOST:
+                raise
+            self._recovery.lose(values, error, self._settings.scheduler)
+            if self.exit_code:
+                raise
+            return attempt()
+
+    def _leave(self) -> None:
+        if not self.exit_code:
+            self.exit_code = DEVICE_LOST
+            if self.executor is not None:  # if not, the node has not been started yet
+                self.executor.create_task(self.end)
 
     def _sizes(self) -> list[tuple[int, int] | None]:
         return [camera.size for camera in self._cameras.values()]
@@ -422,9 +462,14 @@ def _refusing(change: Callable[..., Any], logger: Any) -> Callable[..., Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until a signal; return 0, or 1 if it could not start and has logged why."""
+    """
+    Run the node until a signal.
+
+    :returns: 0; or, after the log has said why, ``CANNOT_START`` or ``DEVICE_LOST``.
+    """
     code = _run(args)
-    if any(thread.name in NATIVE for thread in threading.enumerate()):
+    # Objects on a lost device can no longer be destroyed.
+    if code == DEVICE_LOST or any(thread.name in NATIVE for thread in threading.enumerate()):
         # A normal exit would unload libraries that a thread is still using, and crash.
         sys.stdout.flush()
         os._exit(code)
@@ -448,22 +493,25 @@ def _run(args: list[str] | None) -> int:
         started = node.autostart()
         if interrupted.is_set():
             return 0
-        if not started:
-            return 1
-        rclpy.spin(node)
+        if node.exit_code:
+            node.end()
+        elif not started:
+            return CANNOT_START
+        else:
+            rclpy.spin(node)
     except ParameterError as error:
         rclpy.logging.get_logger('segmentation_node').fatal(str(error))
-        return 1
+        return CANNOT_START
     except Exception:
         # rclpy raises many kinds of exceptions after the context was shut down.
-        if not interrupted.is_set():
+        if not interrupted.is_set() and not (node and node.exit_code):
             raise
     finally:
         if node is not None:
             node.destroy_node()
         try_shutdown()
         gc.unfreeze()  # without this, Kilted's middleware leaves its shared memory behind
-    return 0
+    return node.exit_code if node is not None else 0
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from ..images.image_file import Image
 from ..images.palette import with_palette
 from .camera import Camera, CameraFrame
+from .device_errors import ErrorKind, kind_of
 from .frame_queue import FrameQueue
 from .outputs import paint_for
 from .recovery import Recovery
@@ -37,7 +38,7 @@ class Worker:
     :param cameras: the cameras by name.
     :param settings: returns the current settings; called for each frame.
     :param recovery: told which cameras the network answered.
-    :param on_failure: called with a network that failed, the cameras, and the error's message.
+    :param on_failure: called with a network that failed, and its errors by camera.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Worker:
         cameras: Mapping[str, Camera],
         settings: Callable[[], NodeSettings],
         recovery: Recovery,
-        on_failure: Callable[[Scheduler, Collection[str], str], None],
+        on_failure: Callable[[Scheduler, Mapping[str, Exception]], None],
     ) -> None:
         self._context = node.context
         self._clock = node.get_clock()
@@ -135,15 +136,17 @@ class Worker:
                 camera.drop(brief(error), explain(error))
         if not images:
             return
-        if settings.scheduler is None:
+        scheduler = settings.scheduler
+        if scheduler is None or (
+            self._recovery.lost and scheduler.points[0].segmenter.device != 'cpu'
+        ):
             for name in images:
                 self._cameras[name].drop(self._recovery.problem or 'there is no network')
             return
-        failures = self._attempt(settings, settings.scheduler, frames, images)
+        failures = self._attempt(settings, scheduler, frames, images)
         self._recovery.succeeded(images.keys() - failures)
         if failures and not self._over:
-            reason = brief(next(iter(failures.values())))
-            self._on_failure(settings.scheduler, failures, f'the network fails: {reason}')
+            self._on_failure(scheduler, failures)
 
     def _attempt(
         self,
@@ -151,16 +154,27 @@ class Worker:
         scheduler: Scheduler,
         frames: Mapping[str, CameraFrame],
         images: Mapping[str, Image],
+        again: bool = False,
     ) -> dict[str, Exception]:
-        """Segment frames, one by one if they fail together; return the network's errors."""
+        """
+        Segment frames, one by one if they fail together; return the network's errors.
+
+        :param again: whether this is the second attempt, after memory was given back.
+        """
         try:
             self._segment(settings, scheduler, frames, images)
         except Exception as error:
-            if len(images) > 1 and not self._over:  # one image may have made all of them fail
+            kind = kind_of(error)
+            if kind is ErrorKind.MEMORY:
+                self._recovery.free_memory()
+            # One image may have made all of them fail, or memory may suffice for one at a time.
+            if len(images) > 1 and kind is not ErrorKind.LOST and not self._over:
                 failures: dict[str, Exception] = {}
                 for name, image in images.items():
                     failures |= self._attempt(settings, scheduler, frames, {name: image})
                 return failures
+            if kind is ErrorKind.MEMORY and not again and not self._over:
+                return self._attempt(settings, scheduler, frames, images, again=True)
             for name in images:
                 if self._over:
                     self._cameras[name].health.failed(brief(error))

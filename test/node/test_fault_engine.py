@@ -3,6 +3,7 @@
 """Engines that fail under the real node: what it publishes, counts, logs and reports meanwhile."""
 
 from engine_faults import (
+    ATTEMPTS,
     check_fallback,
     check_silence_and_recovery,
     DIM,
@@ -29,7 +30,7 @@ BRIGHT = np.full((40, 60, 3), 255, np.uint8)
 def test_a_fault_costs_its_frame_and_no_other(rig, front, kind):
     before = front.counts()
     said, told = rig.said(), len(rig.diagnostics.statuses('camera front'))
-    rig.break_it(kind, times=1)
+    rig.break_it(kind, times=ATTEMPTS.get(kind, 1))
     lost = front.fail(DIM)
     for seed in range(3):
         front.ask(picture(seed, 40, 60))
@@ -47,6 +48,17 @@ def test_a_fault_costs_its_frame_and_no_other(rig, front, kind):
     rig.diagnostics.wait_for('network', OK)
 
 
+def test_a_frame_is_tried_again_when_memory_was_given_back(rig, front):
+    before = front.counts()
+    said = rig.said()
+    rig.break_it('memory', times=1)
+    front.ask(DIM)
+    said.wait_for('fault: memory')
+    counts = front.counts()
+    assert counts['failed'] == before['failed']
+    assert counts['processed'] == before['processed'] + 1
+
+
 def test_the_log_says_once_in_a_while_why_images_are_dropped(rig, rear):
     said = rig.said()
     rig.break_it('throw', times=2)
@@ -61,7 +73,7 @@ def test_the_log_says_once_in_a_while_why_images_are_dropped(rig, rear):
 @pytest.mark.parametrize('kind', KINDS)
 def test_after_three_in_a_row_the_network_is_built_anew(rig, front, kind):
     said = rig.said()
-    rig.break_it(kind, times=3)
+    rig.break_it(kind, times=3 * ATTEMPTS.get(kind, 1))
     for _ in range(2):
         front.fail(DIM)
     assert 'loading' not in said
@@ -87,7 +99,7 @@ def test_one_that_always_fails_is_silent_and_loud_and_recovers(rig):
     check_silence_and_recovery(rig, 'nan')
 
 
-@pytest.mark.parametrize(('kind', 'build'), [('memory', False), ('gone', True)])
+@pytest.mark.parametrize(('kind', 'build'), [('memory', False), ('cudnn', True)])
 def test_a_gpu_that_fails_is_replaced_by_the_cpu_until_it_works_again(rig, kind, build):
     check_fallback(rig, kind, build)
 
@@ -96,9 +108,9 @@ def test_where_nothing_can_be_built_it_goes_on_trying(rig, front, rear):
     use_pretended(rig)
     said = rig.said()
     before = len(front.masks), len(rear.masks)
-    rig.break_it('gone', build=True)
+    rig.break_it('cudnn', build=True)
     keep_sending(front, DIM, lambda: said.count('when building for cpu') >= 3)
-    rig.diagnostics.wait_for('network', ERROR, KINDS['gone'])
+    rig.diagnostics.wait_for('network', ERROR, KINDS['cudnn'])
     said.wait_for('next attempt in')
     assert (len(front.masks), len(rear.masks)) == before
     rig.break_it()
@@ -108,11 +120,11 @@ def test_where_nothing_can_be_built_it_goes_on_trying(rig, front, rear):
 
 def test_other_parameters_end_a_fallback(rig, front):
     use_pretended(rig)
-    rig.break_it('gone', device=PRETENDED, build=True)
+    rig.break_it('cudnn', device=PRETENDED, build=True)
     before = len(front.masks)
     keep_sending(front, DIM, lambda: len(front.masks) > before)
     rig.diagnostics.wait_for('network', WARN)
-    assert KINDS['gone'] in rig.set(precision='fp32', device=PRETENDED, input_width=64)
+    assert KINDS['cudnn'] in rig.set(precision='fp32', device=PRETENDED, input_width=64)
     front.ask(DIM, rig.in_use())  # refused, so the CPU goes on, at the old size
     assert not rig.set(device='cpu')
     rig.diagnostics.wait_for('network', OK)
@@ -213,10 +225,10 @@ def test_a_short_hang_delays_a_deactivation_and_no_more(rig, front):
 
 def test_a_reload_that_fails_leaves_the_network(rig, front):
     said = rig.said()
-    rig.break_it('gone', build=True)
+    rig.break_it('cudnn', build=True)
     response = rig.reload()
     assert not response.success
-    assert KINDS['gone'] in response.message
+    assert KINDS['cudnn'] in response.message
     rig.break_it()
     front.ask(DIM)
     assert rig.reload().success

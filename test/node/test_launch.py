@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from threading import Thread
 import time
 
 import numpy as np
@@ -453,6 +454,34 @@ def test_replay_with_a_mistake_ends_and_says_why(bag, checkpoint, arguments, sai
     shown, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 1, shown
     assert re.search(said, shown), shown
+
+
+@needs_ros2
+def test_a_node_that_is_killed_comes_back(ros, checkpoint):
+    process = ros2_launch('segment.launch.py', f'model:={checkpoint}')
+    shown = []
+
+    def read():
+        for line in process.stdout:
+            shown.append(line)
+
+    def started():
+        return re.findall(r'process started with pid \[(\d+)', ''.join(shown))
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        answer(ros, '/camera/image_raw', '/camera/segmentation/mask')
+        os.kill(int(started()[0]), signal.SIGKILL)
+        ros.until(lambda: len(started()) == 2)
+        answer(ros, '/camera/image_raw', '/camera/segmentation/mask')
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=SECONDS)
+    reader.join()
+    assert process.returncode == 0
+    assert 'ended with exit code -9: it is started again in 2 s' in ''.join(shown)
 
 
 @needs_ros2

@@ -258,7 +258,7 @@ class Soak:
         rig, times = self._rig, self._random.choice([1, 2, 3, 4])
         front = rig.cameras['front']
         rig.break_it(
-            self._random.choice(['throw', 'nan', 'memory', 'gone']), times=times, lately=1.0
+            self._random.choice(['throw', 'nan', 'memory', 'cudnn']), times=times, lately=1.0
         )
         for _ in range(times):
             front.send(DIM)

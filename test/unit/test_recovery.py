@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a network that fails, without a graph and without a network."""
 
+from functools import partial
 from threading import Event
 from time import monotonic
 from types import SimpleNamespace
@@ -10,11 +11,16 @@ from node_fixtures import wait_until
 import numpy as np
 import pytest
 from rclpy.logging import get_logger
+import torch
 
 from seg_ros.node import recovery as recovery_module
+from seg_ros.node.device_errors import ErrorKind, kind_of, LOST_MESSAGES
 from seg_ros.node.recovery import FAILURES, Recovery
 
-ASKED = {'model': 'm', 'device': 'cuda:0', 'backend': 'auto', 'precision': 'fp16'}
+ASKED = {
+    'model': 'm', 'device': 'cuda:0', 'backend': 'auto', 'precision': 'fp16',
+    'on_device_lost': 'cpu',
+}  # fmt: skip
 ON_CPU = {**ASKED, 'device': 'cpu', 'precision': 'auto'}
 SAFE = {**ASKED, 'device': 'cpu', 'backend': 'torch', 'precision': 'fp32'}
 
@@ -28,7 +34,9 @@ class Node:
         self.in_force = ASKED
         self.gate = Event()
         self.gate.set()
-        self.recovery = Recovery(self.load, self.install, get_logger('test'))
+        self.left = []
+        leave = partial(self.left.append, 'the node')
+        self.recovery = Recovery(self.load, self.install, leave, get_logger('test'))
 
     def load(self, values, checkpoint):
         assert checkpoint == 'in memory'
@@ -42,10 +50,12 @@ class Node:
         if not cancelled.is_set():
             self.in_force = values
 
-    def fail(self, times=FAILURES, values=ASKED, cameras=('front',)):
+    def fail(self, times=FAILURES, values=ASKED, cameras=('front',), error='boom'):
         segmenter = SimpleNamespace(device=values['device'], checkpoint='in memory')
+        scheduler = SimpleNamespace(points=[SimpleNamespace(segmenter=segmenter)])
         for _ in range(times):
-            self.recovery.failing(values, segmenter, cameras, 'the network fails: boom')
+            errors = dict.fromkeys(cameras, RuntimeError(error))
+            self.recovery.failing(values, scheduler, errors)
 
 
 @pytest.fixture
@@ -205,3 +215,54 @@ def test_an_old_recovery_does_not_undo_a_newer_one(node):
     assert wait_until(lambda: SAFE in node.tried)
     assert wait_until(lambda: node.in_force in (SAFE, ASKED))
     assert wait_until(lambda: not node.recovery.failed)
+
+
+LOST = 'CUDA error: device-side assert triggered'
+
+
+def test_a_lost_device_is_left_at_once_and_for_good(node):
+    """One error is enough, although another camera was answered just now."""
+    node.recovery.succeeded(['rear'])
+    node.fail(1, error=LOST)
+    assert wait_until(lambda: node.in_force == ON_CPU and not node.recovery.failed)
+    assert 'Restart the node to return to the GPU' in node.recovery.problem
+    assert node.tried == [ON_CPU]
+    assert not node.left
+    node.recovery.reset()  # as when another network is loaded
+    assert 'Restart the node' in node.recovery.problem
+    assert node.recovery.usable(ASKED) == ON_CPU
+    node.fail(values=ON_CPU)
+    assert wait_until(lambda: node.in_force == SAFE and not node.recovery.failed)
+    assert node.tried == [ON_CPU, SAFE]
+
+
+def test_a_lost_device_ends_the_node_if_it_shall(node):
+    node.fail(1, values={**ASKED, 'on_device_lost': 'exit'}, error=LOST)
+    assert node.left == ['the node']
+    assert node.recovery.failed and LOST in node.recovery.problem
+    assert node.tried == []
+
+
+@pytest.mark.parametrize('text', LOST_MESSAGES)
+def test_an_error_that_cuda_keeps_is_a_loss_whoever_reports_it(text):
+    for error in (
+        RuntimeError(f'CUDA error: {text}\nCUDA kernel errors might be reported later.'),
+        RuntimeError(f'CUDA failure 700: {text} ; GPU=0 ; hostname=car'),
+    ):
+        assert kind_of(error) is ErrorKind.LOST
+        outer = ValueError('the engine has failed')
+        outer.__cause__ = error
+        assert kind_of(outer) is ErrorKind.LOST
+
+
+def test_what_is_no_loss():
+    for text in ('CUDA out of memory. Tried to allocate 2.00 GiB.', 'CUDA error: out of memory'):
+        assert kind_of(RuntimeError(text)) is ErrorKind.MEMORY
+    assert kind_of(torch.cuda.OutOfMemoryError('no room')) is ErrorKind.MEMORY
+    for error in (
+        RuntimeError('cuDNN error: CUDNN_STATUS_EXECUTION_FAILED'),
+        RuntimeError('CUDA error: all CUDA-capable devices are busy or unavailable'),
+        ValueError('expected finite logits; found NaN'),
+        IndexError(),
+    ):
+        assert kind_of(error) is ErrorKind.ENGINE

@@ -9,6 +9,7 @@ from dataclasses import fields
 from time import monotonic
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
@@ -87,6 +88,10 @@ class Diagnostics:
         ]
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self._publisher.publish(DiagnosticArray(header=header, status=statuses))
+
+    def flush(self) -> None:
+        """Wait at most one second until reliable subscribers have received the last report."""
+        self._publisher.wait_for_all_acked(Duration(seconds=1))
 
 
 def _hangs(seconds: float) -> str:

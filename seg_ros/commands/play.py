@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+import signal
+import sys
+from types import FrameType
 from typing import Any
 
 
@@ -39,6 +42,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     def note(topic: str, recorded: int, published: int) -> None:
         times.setdefault(topic, []).append(published)
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # A terminal's Ctrl-C may come twice: to this process itself, and through ros2 launch.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    if args.loop:
+        print(f'playing {args.bag} until Ctrl-C', file=sys.stderr, flush=True)
     counts = play(
         partial(read_messages, args.bag, topics=args.topics),
         rate=args.rate,

@@ -26,7 +26,6 @@ import pytest
 import torch
 
 SECONDS = 300
-STARTED_AFTER = 3
 """Seconds after which what says nothing has started."""
 
 NODE = (
@@ -36,7 +35,7 @@ NODE = (
 LONG = {
     NODE: 'subscribing to',
     'ros2 run seg_ros listen': 'listening to',
-    'ros2 run seg_ros play .*--loop': '',
+    'ros2 run seg_ros play .*--loop': 'playing',
 }
 """Patterns of what runs on until the next of its kind or the page's end; what it says first."""
 
@@ -128,7 +127,7 @@ class Shell:
 
     def _await(self, process: subprocess.Popen, log: Path, said: str) -> None:
         start = time.monotonic()
-        while not (said in log.read_text() if said else time.monotonic() > start + STARTED_AFTER):
+        while said not in log.read_text():
             if process.poll() is not None or time.monotonic() > start + SECONDS:
                 kill(process, signal.SIGKILL)
                 pytest.fail(f'expected {said!r}; found {log.read_text()}')

@@ -196,6 +196,14 @@ def test_a_network_of_finer_classes_is_scored_in_those_of_the_labels():
     assert tuple(shown[0]) == CITYSCAPES.palette[CITYSCAPES.names.index('car')]
 
 
+def test_the_frames_in_the_report_are_spread_evenly_in_time():
+    """Seven seconds with a frame a second, and then seven with a hundred."""
+    slow = range(0, 7 * SECOND, SECOND)
+    fast = range(7 * SECOND, 14 * SECOND + 1, SECOND // 100)
+    shown = LiveEvaluation(CAMVID, [*slow, *fast]).shown
+    assert list(shown) == [second * SECOND for second in (2, 4, 6, 8, 10, 12)]
+
+
 def test_masks_that_are_smaller_than_the_labels():
     heard = LiveEvaluation(CAMVID, [1], [(1, np.zeros((4, 6), np.uint8))])
     with pytest.raises(ValueError, match='size, 6x4; found 3x2. .* output_size to camera'):

@@ -121,7 +121,9 @@ class LiveEvaluation:
         self._matrix = ConfusionMatrix(len(self.common.labels))
         self._heard = array('q')
         self._received = array('q')
-        chosen = np.linspace(0, len(self.stamps) - 1, SHOWN + 2).round().astype(int)[1:-1]
+        # Evenly in time, so that a part of few images a second is shown, too.
+        moments = np.linspace(self.stamps[0], self.stamps[-1], SHOWN + 2)[1:-1]
+        chosen = [int(np.abs(np.subtract(self.stamps, moment)).argmin()) for moment in moments]
         self.shown: dict[int, dict[str, Image]] = {self.stamps[i]: {} for i in chosen}
 
     def add_mask(self, stamp: int, received: int, mask: Image) -> None:

@@ -72,17 +72,18 @@ def play(
     """
     if not rate > 0:
         raise PlayerError(f'expected a rate above 0; found {rate}')
-    types = {topic: kind for topic, kind, _, _ in read()}
-    if not types:
-        raise PlayerError('expected messages to play; found none')
     context = Context()
-    rclpy.init(context=context)
-    counts = dict.fromkeys(types, 0)
+    counts: dict[str, int] = {}
     qos = QoSProfile(
         depth=10,
         reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
     )
     try:
+        types = {topic: kind for topic, kind, _, _ in read()}
+        if not types:
+            raise PlayerError('expected messages to play; found none')
+        counts = dict.fromkeys(types, 0)
+        rclpy.init(context=context)
         node = rclpy.create_node('player', context=context)
         publishers: dict[str, Publisher] = {
             topic: node.create_publisher(_message_class(kind), topic, qos)

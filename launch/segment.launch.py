@@ -150,8 +150,10 @@ def start(context):
 
     # Instead of launch's own `respawn`, which would start again what cannot work, too.
     def again(event, context):
-        if context.is_shutdown or event.returncode in (0, CANNOT_START):
-            return ended(event, context) if event.returncode else None
+        if event.returncode == 0:
+            return None
+        if context.is_shutdown or event.returncode == CANNOT_START:
+            return ended(event, context)
         logger = launch.logging.get_logger('segment.launch')
         reason = f'the segmentation node ended with exit code {event.returncode}'
         now = monotonic()

@@ -131,14 +131,16 @@ class Recovery:
         :param scheduler: the network that failed.
         :param errors: the network's errors by the cameras of the frames.
         """
-        lost = [error for error in errors.values() if kind_of(error) is ErrorKind.LOST]
+        # The first error that says that the device is lost, or the first of all.
+        error = max(errors.values(), key=lambda error: kind_of(error) is ErrorKind.LOST)
+        lost = kind_of(error) is ErrorKind.LOST
         if lost:
-            self.lose(values, lost[0], scheduler)
+            self.lose(values, error, scheduler)
             if values['on_device_lost'] == 'exit':
                 return
         else:
             self.free_memory()
-        reason = f'the network fails: {brief((lost or [*errors.values()])[0])}'
+        reason = f'the network fails: {brief(error)}'
         for camera in errors:
             self._in_a_row[camera] = self._in_a_row.get(camera, 0) + 1
             self._answered.pop(camera, None)
@@ -168,6 +170,33 @@ class Recovery:
             daemon=True,
         )
         self._thread.start()
+
+    def lose(
+        self, values: Mapping[str, Any], error: Exception, scheduler: Scheduler | None
+    ) -> None:
+        """
+        Note that the device is lost, and let the node end if the parameters say so.
+
+        :param values: the values of the parameters.
+        :param error: the error that says so.
+        :param scheduler: the network that is on the device; None if there is none.
+        """
+        self.lost = True
+        self._remains.append(scheduler)
+        self._say(f'the GPU is lost to this process: {brief(error)}', True, self._cancelled)
+        if values['on_device_lost'] == 'exit':
+            self._leave()
+
+    def usable(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return values of the parameters that do not use a lost device."""
+        return on_cpu(values) if self.lost and values['device'] != 'cpu' else values
+
+    def free_memory(self) -> None:
+        """Give the GPU memory back that PyTorch keeps for later use."""
+        torch = sys.modules.get('torch')
+        if torch and not self.lost and torch.cuda.is_initialized():
+            with suppress(RuntimeError):  # raised if the device has just been lost
+                torch.cuda.empty_cache()
 
     def _restore(
         self,
@@ -213,13 +242,10 @@ class Recovery:
             return
         self._in_a_row = {}
         self._rebuilding = False
-        if self.lost:
-            self._say(ON_THE_CPU, False, cancelled)
-        elif self._fallen:
+        if self._fallen and not self.lost:
             self._return(values, checkpoint, f'{reason}: {what}', cancelled)
         else:
-            self._say('', False, cancelled)
-            self._logger.info('the network was built anew')
+            self._works('the network was built anew', cancelled)
 
     def _answers_within(self, seconds: float, cancelled: Event) -> bool:
         """Wait at most these seconds until a camera is answered; return whether one was."""
@@ -249,37 +275,14 @@ class Recovery:
             self._install(scheduler, cancelled)
             self._fallen = False
             self._last_rebuild = monotonic()
-            self._say(ON_THE_CPU if self.lost else '', False, cancelled)
-            if not cancelled.is_set() and not self.lost:
-                self._logger.info('back to the network that was asked for')
+            self._works('back to the network that was asked for', cancelled)
             return
 
-    def lose(
-        self, values: Mapping[str, Any], error: Exception, scheduler: Scheduler | None
-    ) -> None:
-        """
-        Note that the device is lost, and let the node end if the parameters say so.
-
-        :param values: the values of the parameters.
-        :param error: the error that says so.
-        :param scheduler: the network that is on the device; None if there is none.
-        """
-        self.lost = True
-        self._remains.append(scheduler)
-        self._say(f'the GPU is lost to this process: {brief(error)}', True, self._cancelled)
-        if values['on_device_lost'] == 'exit':
-            self._leave()
-
-    def usable(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return values of the parameters that do not use a lost device."""
-        return on_cpu(values) if self.lost and values['device'] != 'cpu' else values
-
-    def free_memory(self) -> None:
-        """Give the GPU memory back that PyTorch keeps for later use."""
-        torch = sys.modules.get('torch')
-        if torch and not self.lost and torch.cuda.is_initialized():
-            with suppress(RuntimeError):  # raised if the device has just been lost
-                torch.cuda.empty_cache()
+    def _works(self, news: str, cancelled: Event) -> None:
+        """Note that a network works again; log the news, if it is the one that was asked for."""
+        self._say(ON_THE_CPU if self.lost else '', False, cancelled)
+        if not cancelled.is_set() and not self.lost:
+            self._logger.info(news)
 
     def _say(self, problem: str, failed: bool, cancelled: Event) -> None:
         with self._saying:

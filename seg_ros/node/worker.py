@@ -165,8 +165,6 @@ class Worker:
             self._segment(settings, scheduler, frames, images)
         except Exception as error:
             kind = kind_of(error)
-            if kind is ErrorKind.MEMORY:
-                self._recovery.free_memory()
             # One image may have made all of them fail, or memory may suffice for one at a time.
             if len(images) > 1 and kind is not ErrorKind.LOST and not self._over:
                 failures: dict[str, Exception] = {}
@@ -174,6 +172,7 @@ class Worker:
                     failures |= self._attempt(settings, scheduler, frames, {name: image})
                 return failures
             if kind is ErrorKind.MEMORY and not again and not self._over:
+                self._recovery.free_memory()
                 return self._attempt(settings, scheduler, frames, images, again=True)
             for name in images:
                 if self._over:

@@ -80,12 +80,7 @@ class TradeOff:
         images = self._scored[split]
         samples = read_ahead(images, range(len(images)))
         bar = tqdm(
-            samples,
-            f'scoring on {split}',
-            len(images),
-            unit='image',
-            leave=False,
-            disable=None,
+            samples, f'scoring on {split}', len(images), unit='image', leave=False, disable=None
         )
         return evaluate(segmenter, bar).miou()
 

@@ -13,15 +13,8 @@ USED = 'fault: a lost device was used'
 
 @pytest.fixture
 def start(models, tmp_path):
-    """Start a node on the device that is none, with a policy for its loss."""
-    rigs = []
-
-    def started(policy, **parameters):
-        rig = Rig(tmp_path, models[0], on_device_lost=policy, device=PRETENDED, **parameters)
-        rigs.append(rig)
-        return rig
-
-    return started
+    """Return what makes a node on the device that is none, with a policy for its loss."""
+    return lambda policy: Rig(tmp_path, models[0], on_device_lost=policy, device=PRETENDED)
 
 
 def test_the_node_ends_with_code_3_and_says_why(start):
@@ -39,7 +32,7 @@ def test_the_node_ends_with_code_3_and_says_why(start):
         assert len(front.masks) == masks
 
 
-def test_a_device_that_is_lost_while_the_network_loads_ends_the_start(start, models):
+def test_a_device_that_is_lost_while_the_network_loads_ends_the_start(start):
     rig = start('exit')
     rig.break_it('lost', device=PRETENDED, build=True)
     with rig.node:
@@ -49,7 +42,7 @@ def test_a_device_that_is_lost_while_the_network_loads_ends_the_start(start, mod
     assert USED not in rig.node.log
 
 
-def test_the_node_goes_on_with_the_cpu_and_never_uses_the_device_again(start, models):
+def test_the_node_goes_on_with_the_cpu_and_never_uses_the_device_again(start):
     with start('cpu') as rig:
         front, rear = rig.cameras.values()
         front.ask(DIM)

@@ -26,7 +26,7 @@ import pytest
 import torch
 
 SECONDS = 300
-"""Seconds after which what says nothing has started."""
+"""The most seconds that a command may take to end, or to say what is waited for."""
 
 NODE = (
     r'(OMP_\w+=\w+ )?ros2 launch seg_ros segment|'
